@@ -1,0 +1,188 @@
+"""Every registered kernel on the layers of real models, against the dispatcher's pick and the machine's measured
+limits.
+
+    python -m bench.kernels [MODEL.onnx ...] [--threads N] [--isa NAME] [--runs N] [--json FILE] [--tolerance 0.05]
+
+Without models, those under PLANISH_TEST_MODELS. Each model runs once as planish would run it and once with every kernel
+of each family forced, in alternating blocks; outputs are verified before anything is timed. Prints a line a layer: the
+pick, its time and share of the arithmetic limit, and the fastest legal kernel. Exits 1 if a pick is slower than the
+fastest by more than the tolerance (and by more than a microsecond, below which a timer cannot tell).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+import planish
+from planish import _core
+
+FAMILIES = ("gemm", "conv", "dwconv")
+RESOLUTION_US = 1.0
+
+
+@dataclass
+class Layer:
+    """One instruction of a model: the pick and its rivals, medians in microseconds."""
+
+    model: str
+    label: str
+    family: str
+    pick: str
+    pick_us: float
+    best: str
+    best_us: float
+    macs: int
+    share_of_limit: float
+
+    @property
+    def lag(self) -> float:
+        tied = self.best == self.pick or self.pick_us - self.best_us <= RESOLUTION_US
+        return 0.0 if tied else self.pick_us / self.best_us - 1
+
+
+class Runner:
+    """One session with a kernel forced, or none, and the times of its instructions."""
+
+    def __init__(self, path: Path, threads: int, forced: dict[str, str]) -> None:
+        options = planish.SessionOptions(intra_op_num_threads=threads, enable_profiling=True, kernels=forced)
+        self.session = planish.InferenceSession(path, options)
+        self.forced = forced
+
+    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return self.session.run(None, feeds)
+
+    def medians(self) -> list[tuple[str, str, str, float]]:
+        """(label, family, kernel, µs) per instruction, the first fifth of the runs discarded."""
+        runs = self.session.profile()
+        runs = runs[len(runs) // 5 :]
+        steps = zip(*runs, strict=True)
+        return [
+            (s[0].label, s[0].family, s[0].kernel, statistics.median(t.nanoseconds for t in s) / 1e3) for s in steps
+        ]
+
+
+def random_feeds(session: planish.InferenceSession) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for arg in session.get_inputs():
+        shape = [d if isinstance(d, int) else 1 for d in arg.shape]
+        if arg.type == "tensor(float)":
+            feeds[arg.name] = rng.standard_normal(shape).astype(np.float32)
+        else:
+            feeds[arg.name] = rng.integers(0, 100, shape).astype(arg.type[7:-1])
+    return feeds
+
+
+def candidates() -> dict[str, list[str]]:
+    """Usable kernels by family; the naive references are not rivals."""
+    usable = set(_core.usable_isas())
+    names: dict[str, list[str]] = {}
+    for family, name, isa in _core.kernels():
+        if family in FAMILIES and isa in usable and not name.endswith("reference"):
+            names.setdefault(family, []).append(name)
+    return names
+
+
+def open_runners(path: Path, threads: int) -> tuple[Runner, list[Runner], dict[str, np.ndarray]]:
+    """The unforced runner, and one per kernel that is legal somewhere in the model, outputs verified."""
+    plain = Runner(path, threads, {})
+    feeds = random_feeds(plain.session)
+    expected = plain.run(feeds)
+    rivals = []
+    for family, names in candidates().items():
+        for name in names:
+            rival = Runner(path, threads, {family: name})
+            try:
+                results = rival.run(feeds)
+            except planish.PlanishError:
+                continue  # not legal for some layer of this model
+            for y, r in zip(results, expected, strict=True):
+                np.testing.assert_allclose(y, r, rtol=0, atol=1e-4 * float(np.abs(r).max()) + 1e-6)
+            rivals.append(rival)
+    return plain, rivals, feeds
+
+
+def layers_of(path: Path, threads: int, runs: int, limits: dict[str, float]) -> Iterator[Layer]:
+    plain, rivals, feeds = open_runners(path, threads)
+    for _ in range(runs):
+        for runner in (plain, *rivals):
+            runner.run(feeds)
+    timed = [r.medians() for r in rivals]
+    work = macs_by_label(plain, feeds)
+    for i, (label, family, kernel, spent) in enumerate(plain.medians()):
+        if family not in FAMILIES:
+            continue
+        others = [(t[i][3], t[i][2]) for t in timed if i < len(t) and t[i][0] == label]
+        best_us, best = min([*others, (spent, kernel)])
+        limit = limits["u8s8" if kernel.startswith("u8") else "f32"] * threads
+        macs = work.get(label, 0)
+        yield Layer(
+            path.stem,
+            label,
+            family,
+            kernel,
+            spent,
+            best,
+            best_us,
+            macs,
+            2 * macs / (spent * 1e-6) / limit if limit else 0.0,
+        )
+
+
+def macs_by_label(runner: Runner, feeds: dict[str, np.ndarray]) -> dict[str, int]:
+    """Multiply-accumulates of the anchors, from shapes."""
+    lowered = runner.session.lowered
+    tensors = {p.tensor: feeds[p.name] for p in lowered.inputs}
+    facts = runner.session.executor.first_segment(tensors).facts
+    work = {}
+    for step in lowered.walk():
+        if step.kind in ("conv", "gemm") and step.outputs[0] in facts:
+            out = int(np.prod(facts[step.outputs[0]].shape, dtype=np.int64))
+            depth = step.attrs.get("K") or int(np.prod(step.attrs["kernel"])) * step.attrs["C"] // step.attrs["groups"]
+            work[step.name] = out * depth
+    return work
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--isa", default="")
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--tolerance", type=float, default=0.05)
+    args = parser.parse_args()
+    _core.set_isa(args.isa)
+    models = args.models or sorted(Path(os.environ["PLANISH_TEST_MODELS"]).glob("*/*.onnx"))
+    limits: dict[str, float] = {"f32": 0.0, "u8s8": 0.0}
+    for arithmetic, isa, operations in _core.measure_peaks():
+        print(f"limit: {arithmetic:5s} {isa:11s} {operations / 1e9:8.0f} GOP/s a thread")
+        limits[arithmetic] = max(limits[arithmetic], operations)
+    layers = [layer for path in models for layer in report(path, args.threads, args.runs, limits)]
+    if args.json:
+        args.json.write_text(json.dumps([asdict(layer) for layer in layers], indent=1))
+    slow = [layer for layer in layers if layer.lag > args.tolerance]
+    print(f"{len(layers)} layers; the pick lags the fastest kernel by more than {args.tolerance:.0%} on {len(slow)}")
+    return 1 if slow else 0
+
+
+def report(path: Path, threads: int, runs: int, limits: dict[str, float]) -> list[Layer]:
+    print(f"\n{path.stem}\n{'layer':40s} {'pick':24s} {'µs':>9s} {'of limit':>8s}  fastest")
+    layers = list(layers_of(path, threads, runs, limits))
+    for x in layers:
+        rival = "" if x.lag == 0 else f"{x.best} {x.best_us:.1f} µs ({x.lag:+.0%})"
+        print(f"{x.label[:40]:40s} {x.pick:24s} {x.pick_us:9.1f} {x.share_of_limit:8.0%}  {rival}")
+    return layers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

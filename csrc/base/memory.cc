@@ -1,0 +1,179 @@
+#include "base/memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace planish {
+namespace {
+
+int64_t PageSize() {
+  static const int64_t size = sysconf(_SC_PAGESIZE);
+  return size;
+}
+
+std::byte* MapPages(int64_t bytes, int protection) {
+  void* p = mmap(nullptr, static_cast<size_t>(bytes), protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) {
+    Fail("memory: cannot allocate " + std::to_string(bytes) + " bytes; use a smaller model, batch or input");
+  }
+  return static_cast<std::byte*>(p);
+}
+
+std::shared_ptr<void> Unmapper(std::byte* base, int64_t bytes) {
+  return std::shared_ptr<void>(base, [bytes](void* p) { munmap(p, static_cast<size_t>(bytes)); });
+}
+
+struct FileDescriptor {
+  int fd;
+  ~FileDescriptor() {
+    if (fd >= 0) close(fd);
+  }
+};
+
+}  // namespace
+
+Memory Memory::Allocate(int64_t size) {
+  Check(size >= 0, "memory: a negative size; this is a bug in planish");
+  const int64_t bytes = AlignUp(CheckedAdd(size, kTail));
+  constexpr int64_t kWholePages = 1 << 20;
+  if (bytes >= kWholePages) {
+    std::byte* base = MapPages(bytes, PROT_READ | PROT_WRITE);
+    madvise(base, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+    return {base, size, Unmapper(base, bytes)};
+  }
+  void* p = std::aligned_alloc(kAlignment, static_cast<size_t>(bytes));
+  if (!p) Fail("memory: cannot allocate " + std::to_string(bytes) + " bytes; use a smaller model, batch or input");
+  std::memset(p, 0, static_cast<size_t>(bytes));
+  return {static_cast<std::byte*>(p), size, std::shared_ptr<void>(p, std::free)};
+}
+
+Memory Memory::AllocateGuarded(int64_t size, int64_t slack, int64_t alignment) {
+  const int64_t usable = AlignUp(CheckedAdd(size, slack + alignment), PageSize());
+  const int64_t bytes = usable + PageSize();
+  std::byte* base = MapPages(bytes, PROT_READ | PROT_WRITE);
+  mprotect(base + usable, static_cast<size_t>(PageSize()), PROT_NONE);
+  const int64_t start = (usable - slack - size) / alignment * alignment;
+  return {base + start, size, Unmapper(base, bytes)};
+}
+
+Memory Memory::MapFile(const std::string& path) {
+  const FileDescriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  struct stat info;
+  if (file.fd < 0 || fstat(file.fd, &info) != 0) Fail(path + ": cannot open the file (" + std::strerror(errno) + "); check the path");
+  if (!S_ISREG(info.st_mode)) Fail(path + ": not a regular file; give the path of a file");
+  const int64_t size = info.st_size;
+  const int64_t pages = AlignUp(size + kTail, PageSize());
+  std::byte* base = MapPages(pages, PROT_READ);
+  std::shared_ptr<void> owner = Unmapper(base, pages);
+  if (size > 0) {
+    void* p = mmap(base, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE | MAP_FIXED, file.fd, 0);
+    if (p == MAP_FAILED) Fail(path + ": cannot map the file (" + std::strerror(errno) + "); copy it to a local disk");
+  }
+  return {base, size, std::move(owner)};
+}
+
+Memory Memory::Slice(int64_t offset, int64_t bytes) const {
+  const bool inside = offset >= 0 && bytes >= 0 && offset <= size && bytes <= size - offset;
+  Check(inside && offset % kAlignment == 0, "memory: a slice outside its block; the file is damaged, export it again");
+  return {data + offset, bytes, owner};
+}
+
+namespace {
+
+constexpr uint32_t kCastagnoli = 0x82F63B78u;
+
+constexpr std::array<uint32_t, 256> MakeTable() {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t i = 0; i < 256; ++i) {
+    uint32_t crc = i;
+    for (int k = 0; k < 8; ++k) crc = (crc >> 1) ^ ((crc & 1) ? kCastagnoli : 0);
+    table[i] = crc;
+  }
+  return table;
+}
+
+uint32_t CrcScalar(uint32_t crc, const std::byte* data, int64_t size) {
+  static constexpr std::array<uint32_t, 256> table = MakeTable();
+  for (int64_t i = 0; i < size; ++i) crc = (crc >> 8) ^ table[(crc ^ static_cast<uint8_t>(data[i])) & 0xFF];
+  return crc;
+}
+
+#if defined(__x86_64__)
+
+__attribute__((target("sse4.2"))) uint32_t CrcHardware(uint32_t crc, const std::byte* data, int64_t size) {
+  uint64_t state = crc;
+  for (; size >= 8; size -= 8, data += 8) {
+    uint64_t word;
+    std::memcpy(&word, data, 8);
+    state = __builtin_ia32_crc32di(state, word);
+  }
+  uint32_t tail = static_cast<uint32_t>(state);
+  for (; size > 0; --size, ++data) tail = __builtin_ia32_crc32qi(tail, static_cast<uint8_t>(*data));
+  return tail;
+}
+
+// crc32c of a block followed by `zeros` zero bytes, from the crc state of the block: a linear map over GF(2), applied by
+// repeated squaring, so that independent parts of a block can be computed side by side and joined.
+uint32_t ShiftByZeros(uint32_t crc, int64_t zeros) {
+  std::array<uint32_t, 32> power;  // the map of one zero bit, then squared
+  power[0] = kCastagnoli;
+  for (int i = 1; i < 32; ++i) power[i] = 1u << (i - 1);
+  const auto apply = [](const std::array<uint32_t, 32>& m, uint32_t v) {
+    uint32_t sum = 0;
+    for (int i = 0; v; v >>= 1, ++i) sum ^= (v & 1) ? m[i] : 0;
+    return sum;
+  };
+  for (int64_t bits = zeros * 8; bits; bits >>= 1) {
+    if (bits & 1) crc = apply(power, crc);
+    std::array<uint32_t, 32> squared;
+    for (int i = 0; i < 32; ++i) squared[i] = apply(power, power[i]);
+    power = squared;
+  }
+  return crc;
+}
+
+// Three parts side by side hide the three-cycle latency of the instruction.
+__attribute__((target("sse4.2"))) uint32_t CrcThreeWay(uint32_t crc, const std::byte* data, int64_t part) {
+  uint64_t a = crc, b = 0, c = 0;
+  for (int64_t i = 0; i < part; i += 8) {
+    uint64_t wa, wb, wc;
+    std::memcpy(&wa, data + i, 8);
+    std::memcpy(&wb, data + part + i, 8);
+    std::memcpy(&wc, data + 2 * part + i, 8);
+    a = __builtin_ia32_crc32di(a, wa);
+    b = __builtin_ia32_crc32di(b, wb);
+    c = __builtin_ia32_crc32di(c, wc);
+  }
+  return ShiftByZeros(ShiftByZeros(static_cast<uint32_t>(a), part) ^ static_cast<uint32_t>(b), part) ^ static_cast<uint32_t>(c);
+}
+
+uint32_t Crc(uint32_t crc, const std::byte* data, int64_t size) {
+  if (!__builtin_cpu_supports("sse4.2")) return CrcScalar(crc, data, size);
+  if (size >= 8192) {
+    const int64_t part = size / 24 * 8;
+    crc = CrcThreeWay(crc, data, part);
+    data += 3 * part;
+    size -= 3 * part;
+  }
+  return CrcHardware(crc, data, size);
+}
+
+#else
+
+uint32_t Crc(uint32_t crc, const std::byte* data, int64_t size) { return CrcScalar(crc, data, size); }
+
+#endif
+
+}  // namespace
+
+uint32_t Crc32c(const std::byte* data, int64_t size) { return ~Crc(0xFFFFFFFFu, data, size); }
+
+}  // namespace planish

@@ -1,0 +1,115 @@
+#include "formats/dense.h"
+
+#include "base/check.h"
+
+namespace planish {
+namespace {
+
+// Rounds up; throws Error on overflow.
+int64_t CheckedRound(int64_t n, int64_t multiple) {
+  return CheckedAdd(n, multiple - 1) / multiple * multiple;
+}
+
+int64_t CheckedBytes(const DenseShape& s, int64_t depth, int64_t item) {
+  const int64_t outputs = CheckedMul(s.groups, CheckedRound(s.group_outputs(), kPanel));
+  return CheckedMul(CheckedMul(outputs, s.taps), CheckedMul(depth, item));
+}
+
+// Calls f(index in w, index in packed) for every weight.
+template <class Index, class F>
+void ForEachWeight(const DenseShape& s, Index index, F f) {
+  int64_t i = 0;
+  for (int64_t n = 0; n < s.outputs; ++n) {
+    for (int64_t t = 0; t < s.taps; ++t) {
+      for (int64_t k = 0; k < s.depth; ++k, ++i) f(i, index(s, n, t, k));
+    }
+  }
+}
+
+template <class T, class Index>
+Memory Pack(const T* w, const DenseShape& s, int64_t bytes, Index index) {
+  Memory packed = Memory::Allocate(bytes);
+  T* to = reinterpret_cast<T*>(packed.data);
+  ForEachWeight(s, index, [&](int64_t i, int64_t j) { to[j] = w[i]; });
+  return packed;
+}
+
+template <class T, class Index>
+void Unpack(const Memory& packed, const DenseShape& s, int64_t bytes, Index index, T* w) {
+  Check(packed.size == bytes, "packed weights: their size does not belong to this shape; pack them again");
+  const T* from = reinterpret_cast<const T*>(packed.data);
+  ForEachWeight(s, index, [&](int64_t i, int64_t j) { w[i] = from[j]; });
+}
+
+template <class T>
+Memory PackDepthwise(const T* w, int64_t channels, int64_t taps) {
+  Memory packed = Memory::Allocate(BytesDepthwise(channels, taps, sizeof(T)));
+  T* to = reinterpret_cast<T*>(packed.data);
+  const int64_t pitch = DepthwisePitch(channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t t = 0; t < taps; ++t) to[t * pitch + c] = w[c * taps + t];
+  }
+  return packed;
+}
+
+template <class T>
+void UnpackDepthwise(const Memory& packed, int64_t channels, int64_t taps, T* w) {
+  Check(packed.size == BytesDepthwise(channels, taps, sizeof(T)),
+        "packed weights: their size does not belong to this shape; pack them again");
+  const T* from = reinterpret_cast<const T*>(packed.data);
+  const int64_t pitch = DepthwisePitch(channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t t = 0; t < taps; ++t) w[c * taps + t] = from[t * pitch + c];
+  }
+}
+
+}  // namespace
+
+void CheckShape(const DenseShape& s) {
+  Check(s.outputs > 0 && s.taps > 0 && s.depth >= 0 && s.groups > 0 && s.outputs % s.groups == 0,
+        "packed weights: sizes must be positive and groups must divide the outputs; check the layer's shape");
+  CheckedBytes(s, CheckedRound(s.depth, kQuad), sizeof(float));
+}
+
+int64_t BytesDenseF32(const DenseShape& s) { return CheckedBytes(s, s.depth, sizeof(float)); }
+int64_t BytesDenseS8(const DenseShape& s) { return CheckedBytes(s, CheckedRound(s.depth, kQuad), 1); }
+
+Memory PackDenseF32(const float* w, const DenseShape& s) {
+  CheckShape(s);
+  return Pack(w, s, BytesDenseF32(s), IndexDenseF32);
+}
+
+Memory PackDenseS8(const int8_t* w, const DenseShape& s) {
+  CheckShape(s);
+  return Pack(w, s, BytesDenseS8(s), IndexDenseS8);
+}
+
+void UnpackDenseF32(const Memory& packed, const DenseShape& s, float* w) {
+  CheckShape(s);
+  Unpack(packed, s, BytesDenseF32(s), IndexDenseF32, w);
+}
+
+void UnpackDenseS8(const Memory& packed, const DenseShape& s, int8_t* w) {
+  CheckShape(s);
+  Unpack(packed, s, BytesDenseS8(s), IndexDenseS8, w);
+}
+
+int64_t BytesDepthwise(int64_t channels, int64_t taps, int64_t item) {
+  Check(channels > 0 && taps > 0, "packed weights: sizes must be positive; check the layer's shape");
+  return CheckedMul(CheckedMul(CheckedRound(channels, kPanel), taps), item);
+}
+
+Memory PackDepthwiseF32(const float* w, int64_t channels, int64_t taps) {
+  return PackDepthwise(w, channels, taps);
+}
+Memory PackDepthwiseS16(const int16_t* w, int64_t channels, int64_t taps) {
+  return PackDepthwise(w, channels, taps);
+}
+void UnpackDepthwiseF32(const Memory& packed, int64_t channels, int64_t taps, float* w) {
+  UnpackDepthwise(packed, channels, taps, w);
+}
+void UnpackDepthwiseS16(const Memory& packed, int64_t channels, int64_t taps, int16_t* w) {
+  UnpackDepthwise(packed, channels, taps, w);
+}
+
+}  // namespace planish

@@ -1,0 +1,58 @@
+// Vectors as wide as the ISA this file is compiled for, with the compiler's element-wise operators (+, <,
+// ?:). For loops that keep an accumulator in registers; plain loops over arrays are left to the vectoriser.
+#pragma once
+
+#include <stdint.h>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace planish {
+namespace {
+
+#if defined(__AVX512BW__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+template <class T, int kBytes = kVectorBytes>
+struct VectorOf {
+  typedef T Type __attribute__((vector_size(kBytes)));
+  static constexpr int kCount = kBytes / static_cast<int>(sizeof(T));
+};
+template <class T, int kBytes = kVectorBytes>
+using Vector = typename VectorOf<T, kBytes>::Type;
+
+template <int kBytes = kVectorBytes, class T>
+inline Vector<T, kBytes> LoadVector(const T* p) {
+  Vector<T, kBytes> v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T, class V>
+inline void StoreVector(T* p, V v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+// As many bytes as a vector has int32.
+inline Vector<int32_t> WidenBytes(const uint8_t* p) {
+#if defined(__AVX512BW__)
+  return reinterpret_cast<Vector<int32_t>>(
+      _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Vector<int32_t>>(
+      _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+  Vector<int32_t> v;
+  for (int i = 0; i < VectorOf<int32_t>::kCount; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+}  // namespace
+}  // namespace planish

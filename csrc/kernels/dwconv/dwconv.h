@@ -1,0 +1,54 @@
+// Family `dwconv`: depthwise convolution, one filter a channel; x and y channels-last, weights `depthwise` (formats/dense.h).
+//
+//   y[b, o..., c] = epilogue(Σ_t x[b, i(o, t)..., c] · w[t][c])
+//
+//   inputs: x [B, s1..s3, C], w, bias[C], scale float32[C]; bias and scale may be absent. Attributes as for family conv
+//   (kernels/gemm/gemm.h), without groups. The stride of C is one item; all others are free.
+//
+//   x float32:  w float32, bias float32, y float32 = clamp(sum + bias, lo, hi)
+//   x uint8:    w int16 (the weight minus its zero point), bias int32, acc = Σ x·w + bias modulo 2^32; y uint8, float32 or
+//               int32 as for family conv
+#pragma once
+
+#include "base/memory.h"
+#include "kernels/dwconv/tile.h"
+#include "kernels/gemm/rows.h"
+#include "kernels/kernel.h"
+
+namespace planish {
+
+struct DepthwiseKernel {
+  const char* name;
+  Isa isa;
+  DType lhs;
+  bool quads;  // reads weights packed by PackQuads, which exist only where they all fit int8
+  DepthwiseFn run;
+};
+
+struct DepthwiseProblem {
+  PixelMap map;
+  int64_t channels;
+  DType lhs;
+  TileOutput output;
+  float low, high;
+  int32_t y_zero;
+  int y_operand;
+  Memory fill;   // one row of x_zero: what padding reads
+  Memory quads;  // the weights in the order of PackQuads, or empty
+  int64_t quad_taps;
+  bool shared;  // as DepthwiseArgs::shared, for pixels whose window lies inside along the last axis
+
+  const DepthwiseKernel* kernel;  // null: the reference
+  // A line is all pixels along the last axis; work is cut into lines × parts of a line, `units_per_task` of them a task.
+  int64_t lines, line_pixels, parts, part_pixels, tasks, units_per_task;
+  int64_t worker_scratch;
+};
+
+// The weights w[taps][C16] of s16 as bytes [ceil(C/64)][ceil(taps/quad_taps)][4][64]: byte 16·l + 4·i + q of vector j belongs
+// to tap quad_taps·quad + q of channel 16·l + 4·j + i of the block, which is where two rounds of unpacking put its inputs;
+// the rest is zero. Empty unless all weights fit int8.
+Memory PackQuads(const int16_t* w, int64_t channels, int64_t taps, int64_t quad_taps);
+
+void RunDepthwiseReference(const void* params, std::byte* const* operands, const RunContext& context);
+
+}  // namespace planish

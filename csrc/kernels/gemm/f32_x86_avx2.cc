@@ -1,0 +1,19 @@
+// float32 micro-kernel for AVX2 and FMA: up to 6 rows × 16 outputs in registers; fewer rows take more outputs.
+#include <immintrin.h>
+
+#include "kernels/gemm/tile.h"
+
+namespace planish {
+namespace {
+
+#include "kernels/gemm/vec_f32_avx2.inl"
+
+constexpr int MaxPanels(int rows) { return rows <= 1 ? 4 : rows <= 3 ? 2 : 1; }
+
+#include "kernels/gemm/tile_f32.inl"
+
+}  // namespace
+
+void TileF32Avx2(const TileArgs& args, int rows) { Dispatch<6>(args, rows); }
+
+}  // namespace planish

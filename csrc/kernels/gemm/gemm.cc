@@ -1,0 +1,134 @@
+// Builds the families gemm and conv: validates a description completely, then chooses the micro-kernel and the schedule.
+#include "kernels/gemm/gemm.h"
+
+#include "base/check.h"
+#include "kernels/gemm/layer.h"
+
+namespace planish {
+
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+  void Function(const TileArgs&, int);
+#include "kernels/gemm/kernels.inc"
+#undef PLANISH_TILE
+void RegionU8S8Amx(const TileArgs&, bool);
+void RegionU8S8AmxEmulated(const TileArgs&, bool);
+
+namespace {
+
+int64_t NoScratch(int64_t, int64_t, int64_t) { return 0; }
+
+// Rows of all segments as 16-bit numbers, each segment padded to quads.
+int64_t WidenedRows(int64_t segments, int64_t depth, int64_t rows) {
+  return CheckedMul(CheckedMul(segments, AlignUp(depth, kQuad) * 2), rows);
+}
+
+// Rows of all segments padded to 64 bytes, in groups of 16, and 32 bytes a segment to find them.
+[[maybe_unused]] int64_t AmxRows(int64_t segments, int64_t depth, int64_t rows) {
+  return CheckedMul(segments, CheckedAdd(32, CheckedMul(AlignUp(depth, 64), AlignUp(rows, 16))));
+}
+
+constexpr TileKernel kTiles[] = {
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+  {#name, Isa::isa, DType::lhs, max_rows, min_pixels, gather_depth, &Function, &Scratch, Region},
+#include "kernels/gemm/kernels.inc"
+#undef PLANISH_TILE
+};
+
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+  {"gemm", #name, Isa::isa},
+constexpr KernelInfo kGemmKernels[] = {
+    {"gemm", "reference", Isa::kScalar},
+#include "kernels/gemm/kernels.inc"
+};
+#undef PLANISH_TILE
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+  {"conv", #name, Isa::isa},
+constexpr KernelInfo kConvKernels[] = {
+    {"conv", "reference", Isa::kScalar},
+#include "kernels/gemm/kernels.inc"
+};
+#undef PLANISH_TILE
+
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+  {"batch_matmul", #name, Isa::isa},
+constexpr KernelInfo kBatchMatmulKernels[] = {
+    {"batch_matmul", "reference", Isa::kScalar},
+#include "kernels/gemm/kernels.inc"
+};
+#undef PLANISH_TILE
+
+void RunNothing(const void*, std::byte* const*, const RunContext&) {}
+
+void CheckWeights(const View& w, const Problem& p) {
+  const bool f32 = p.lhs == DType::kF32;
+  Check(w.rank == 1 && w.stride[0] == 1 && ItemSize(w.dtype) == 1,
+        "packed weights must be a vector of bytes; this is a bug in planish");
+  Check(w.shape[0] == (f32 ? BytesDenseF32(p.shape) : BytesDenseS8(p.shape)),
+        "the packed weights' size does not belong to this shape; the plan is damaged");
+}
+
+// Validates the description; everything but the choice of the kernel.
+Problem Describe(const OpDesc& op, bool conv) {
+  const LayerOperands o = FindOperands(op, 6);
+  const int64_t channels = o.x->size(-1), outputs = o.y->size(-1);
+  Check(op.attrs.Int("N", outputs) == outputs && op.attrs.Int("K", channels) == channels,
+        "N or K differ from the operands' shapes; this is a bug in planish");
+  const Window window = conv ? Window::FromAttrs(op.attrs, o.x->rank - 2) : Window{};
+  const int64_t groups = conv ? op.attrs.Int("groups", 1) : 1;
+  Check(groups >= 1 && channels % groups == 0,
+        "groups must divide the channels; check the node's attributes");
+
+  Problem p{};
+  p.lhs = o.x->dtype;
+  p.output = OutputOf(p.lhs, o.y->dtype);
+  p.y_operand = static_cast<int>(op.inputs.size());
+  p.residual = o.residual != nullptr;
+  p.shape = {outputs, conv ? window.taps() : 1, channels / groups, groups};
+  CheckShape(p.shape);
+  CheckWeights(*o.w, p);
+  p.map = MapPixels(*o.x, *o.y, o.residual, conv ? &window : nullptr);
+  const Bounds bounds = ReadBounds(op.attrs, p.output);
+  p.low = bounds.low;
+  p.high = bounds.high;
+  p.y_zero = bounds.y_zero;
+  p.fill = FillRow(p.lhs, channels, op.attrs);
+  return p;
+}
+
+Built Build(const OpDesc& op, bool conv) {
+  Problem p = Describe(op, conv);
+  const std::string forced = op.attrs.ForcedKernel();
+  if (p.map.pixels == 0) return MakeBuilt(&RunNothing, 0, "empty");
+  if (forced == "reference") {
+    return MakeBuilt(&RunReference, p, forced, p.shape.taps * static_cast<int64_t>(sizeof(char*)));
+  }
+  const TileKernel& kernel = ChooseTile(p.lhs, p.map.pixels, forced);
+  Schedule(p, kernel, op.threads);
+  return MakeBuilt(&RunTiles, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
+}
+
+}  // namespace
+
+std::span<const TileKernel> TileKernels() { return kTiles; }
+
+const TileKernel& ChooseTile(DType lhs, int64_t pixels, const std::string& forced) {
+  const TileKernel* best = nullptr;
+  for (const TileKernel& k : kTiles) {
+    if (k.lhs != lhs || !Usable(k.isa)) continue;
+    if (forced == k.name) return k;
+    if (pixels >= k.min_pixels) best = &k;
+  }
+  if (!forced.empty())
+    Fail("kernel '" + forced +
+         "' is not available here for these types; force one that `planish doctor` lists");
+  return *best;
+}
+
+Built BuildGemm(const OpDesc& op) { return Build(op, false); }
+Built BuildConv(const OpDesc& op) { return Build(op, true); }
+
+std::span<const KernelInfo> GemmKernels() { return kGemmKernels; }
+std::span<const KernelInfo> ConvKernels() { return kConvKernels; }
+std::span<const KernelInfo> BatchMatmulKernels() { return kBatchMatmulKernels; }
+
+}  // namespace planish

@@ -1,0 +1,133 @@
+// The float micro-kernel, for any vector type. Included inside an anonymous namespace that has defined
+//   Vec, kLanes (a divisor of 16), Zero(), Load(p), LoadFirst(p, n), StoreFirst(p, v, n), Store(p, v), Broadcast(p),
+//   MulAdd(a, b, c) = a·b + c, Add(a, b), ClampVec(v, low, high), Splat(x),
+//   MaxPanels(rows): how many panels at once, a power of two, keep all sums in registers.
+
+constexpr int kPanelLanes = 16;
+constexpr int kPanelVecs = kPanelLanes / kLanes;
+
+template <int kRows, int kPanels>
+inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights,
+                                                      Vec (&sum)[kRows][kPanels * kPanelVecs]) {
+  for (int64_t s = 0; s < a.segments; ++s) {
+    const float* x[kRows];
+    for (int r = 0; r < kRows; ++r)
+      x[r] = reinterpret_cast<const float*>(a.rows[s * a.row_pitch + r] + a.row_offset);
+    const char* w = weights + s * a.depth * static_cast<int64_t>(kPanelLanes * sizeof(float));
+    for (int64_t k = 0; k < a.depth; ++k) {
+      Vec b[kPanels * kPanelVecs];
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+        for (int v = 0; v < kPanelVecs; ++v) {
+          b[p * kPanelVecs + v] =
+              Load(reinterpret_cast<const float*>(w + p * a.panel_bytes) + k * kPanelLanes + v * kLanes);
+        }
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Vec xv = Broadcast(x[r] + k);
+#pragma GCC unroll 16
+        for (int v = 0; v < kPanels * kPanelVecs; ++v) sum[r][v] = MulAdd(xv, b[v], sum[r][v]);
+      }
+    }
+  }
+}
+
+// Writes sums that are spilled to [rows][pitch]: with a residual, or only `count` outputs.
+__attribute__((noinline)) inline void WriteSums(const TileArgs& a, int rows, int64_t column, int64_t count,
+                                                const float* sums, int64_t pitch) {
+  const Vec low = Splat(a.low), high = Splat(a.high);
+  for (int r = 0; r < rows; ++r, sums += pitch) {
+    float* out = reinterpret_cast<float*>(a.out[r] + a.out_offset) + column;
+    const float* residual =
+        a.residual ? reinterpret_cast<const float*>(a.residual[r] + a.residual_offset) + column : nullptr;
+    int64_t n = 0;
+    for (; n + kLanes <= count; n += kLanes) {
+      Vec y = Load(sums + n);
+      if (residual) y = Add(y, Load(residual + n));
+      Store(out + n, ClampVec(y, low, high));
+    }
+    if (n < count) {
+      Vec y = Load(sums + n);
+      if (residual) y = Add(y, LoadFirst(residual + n, count - n));
+      StoreFirst(out + n, ClampVec(y, low, high), count - n);
+    }
+  }
+}
+
+template <int kRows, int kPanels>
+inline __attribute__((always_inline)) void Finish(const TileArgs& a, int64_t column,
+                                                  const Vec (&sum)[kRows][kPanels * kPanelVecs]) {
+  const int64_t left = a.outputs - column;
+  if (left >= kPanels * kPanelLanes && !a.residual) {
+    const Vec low = Splat(a.low), high = Splat(a.high);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      float* out = reinterpret_cast<float*>(a.out[r] + a.out_offset) + column;
+#pragma GCC unroll 16
+      for (int v = 0; v < kPanels * kPanelVecs; ++v) Store(out + v * kLanes, ClampVec(sum[r][v], low, high));
+    }
+    return;
+  }
+  alignas(64) float sums[kRows * kPanels * kPanelLanes];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kPanels * kPanelVecs; ++v)
+      Store(sums + r * kPanels * kPanelLanes + v * kLanes, sum[r][v]);
+  }
+  const int64_t count = left < kPanels * kPanelLanes ? left : kPanels * kPanelLanes;
+  WriteSums(a, kRows, column, count, sums, kPanels * kPanelLanes);
+}
+
+// The sums begin with the bias.
+template <int kRows, int kPanels>
+inline __attribute__((always_inline)) void Begin(const TileArgs& a, int64_t column,
+                                                 Vec (&sum)[kRows][kPanels * kPanelVecs]) {
+  const float* bias = static_cast<const float*>(a.bias);
+#pragma GCC unroll 16
+  for (int v = 0; v < kPanels * kPanelVecs; ++v) {
+    const int64_t at = column + v * kLanes, left = a.outputs - at;
+    const Vec b = !bias || left <= 0 ? Zero() : left >= kLanes ? Load(bias + at) : LoadFirst(bias + at, left);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) sum[r][v] = b;
+  }
+}
+
+template <int kRows, int kPanels>
+__attribute__((noinline)) void Panels(const TileArgs& a, int64_t column) {
+  Vec sum[kRows][kPanels * kPanelVecs];
+  Begin<kRows, kPanels>(a, column, sum);
+  Accumulate<kRows, kPanels>(a, a.weights + column / kPanelLanes * a.panel_bytes, sum);
+  Finish<kRows, kPanels>(a, column, sum);
+}
+
+// Covers the columns from `column` on with as many panels at once as there are left, at most kPanels.
+template <int kRows, int kPanels>
+void Columns(const TileArgs& a, int64_t column) {
+  for (; a.outputs - column > (kPanels - 1) * kPanelLanes; column += kPanels * kPanelLanes)
+    Panels<kRows, kPanels>(a, column);
+  if constexpr (kPanels > 1) {
+    if (column < a.outputs) Columns<kRows, kPanels / 2>(a, column);
+  }
+}
+
+template <int kRows>
+void Rest(const TileArgs& a, int rows) {
+  if (rows == kRows) return Columns<kRows, MaxPanels(kRows)>(a, 0);
+  if constexpr (kRows > 1) Rest<kRows - 1>(a, rows);
+}
+
+// Covers all rows, kRows at a time.
+template <int kRows>
+void Dispatch(const TileArgs& a, int rows) {
+  if (rows <= kRows) return Rest<kRows>(a, rows);
+  TileArgs part = a;
+  for (int first = 0; first < rows; first += kRows) {
+    part.rows = a.rows + first;
+    part.out = a.out + first;
+    if (a.residual) part.residual = a.residual + first;
+    Rest<kRows>(part, rows - first < kRows ? rows - first : kRows);
+  }
+}

@@ -1,0 +1,3 @@
+// Recurrent cells, compiled for the baseline instruction set.
+#define PLANISH_RNN_ROWS kRnnRowsScalar
+#include "kernels/rnn/rows.inl"

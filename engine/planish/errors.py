@@ -1,0 +1,39 @@
+"""The exceptions of planish. All derive from :class:`PlanishError`.
+
+A message has the form ``WHERE: WHAT; REMEDY`` on one line: the thing that is wrong (a file, a node, an input),
+what is wrong with it, and what to do next. The command line prints it after ``planish: error:``.
+"""
+
+from __future__ import annotations
+
+
+class PlanishError(Exception):
+    """Base of every error that planish raises on purpose."""
+
+
+class ModelError(PlanishError):
+    """A model that cannot be read, is not valid ONNX, or contains what cannot be run."""
+
+
+class InputError(PlanishError):
+    """A feed of `run`: missing, unknown, of the wrong type or of the wrong shape."""
+
+
+class RecipeError(PlanishError):
+    """A compression recipe: unknown key, value out of range, or a rule that matches nothing."""
+
+
+class CalibrationError(PlanishError):
+    """Calibration data: missing, empty, not finite, or not fitting the model's inputs."""
+
+
+class PlanError(PlanishError):
+    """A `.plan` file: not a plan, truncated, altered, of another version, or for another machine."""
+
+
+class UsageError(PlanishError):
+    """Wrong usage of the command line or of an option; the command line exits with 2."""
+
+
+class OutputError(PlanishError):
+    """A result that cannot be written: no such folder, no permission, disk full."""

@@ -1,0 +1,83 @@
+"""`load_model`: the one way into planish for an ONNX model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+import onnx_ir
+
+from planish.errors import ModelError
+from planish.importing.check_proto import check_model_proto
+from planish.importing.messages import first_cause
+from planish.importing.names import make_names_unique
+from planish.importing.sparse import densify_sparse_tensors
+from planish.importing.tensors import ExternalFiles, materialise_tensors
+
+#: protobuf cannot represent a message of this size; larger models keep their weights in external files.
+_PROTOBUF_LIMIT = 2**31 - 1
+
+
+def load_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto | onnx_ir.Model) -> onnx_ir.Model:
+    """Read an ONNX model and check everything that later stages rely on.
+
+    `source` is a path, the bytes of a file, a `ModelProto` (left unchanged) or an `onnx_ir.Model` (sorted and named in
+    place, otherwise returned as it is). Inline weights are copied once; external data are mapped read-only, once per
+    file, and must lie in the model's folder: for bytes and objects, which have no folder, external data are an error.
+    Sparse initializers become dense ones.
+
+    Raises ModelError: not ONNX, truncated, unknown IR version or opset, duplicate or missing names, cycles, attributes
+    that contradict the operator's schema, tensors whose bytes do not fit their shape, external data outside the folder.
+    """
+    if isinstance(source, onnx_ir.Model):
+        return _normalise(source, "model")
+    if isinstance(source, onnx.ModelProto):
+        return _from_proto(source, "model", None)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _from_proto(_parse(bytes(source), "model"), "model", None)
+    path = Path(source)
+    return _from_proto(_parse(_read(path), str(path)), str(path), path.parent)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _PROTOBUF_LIMIT:
+            raise ModelError(f"{path}: larger than the 2 GiB of a protobuf message; save its weights as external data")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+
+
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
+    if not data:
+        raise ModelError(f"{where}: is empty; export or download the model again")
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except Exception as error:
+        # google.protobuf raises its own DecodeError, whose module differs between protobuf's implementations.
+        raise ModelError(f"{where}: is truncated or not an ONNX file ({type(error).__name__}); get it again") from None
+    return proto
+
+
+def _from_proto(proto: onnx.ModelProto, where: str, folder: Path | None) -> onnx_ir.Model:
+    check_model_proto(proto, where)
+    proto = densify_sparse_tensors(proto, where)
+    try:
+        model = onnx_ir.from_proto(proto)
+    except (onnx_ir.serde.SerdeError, NotImplementedError, ValueError, TypeError) as error:
+        raise ModelError(f"{where}: malformed: {first_cause(error)}; export the model again") from None
+    materialise_tensors(model, ExternalFiles(folder), where)
+    return _normalise(model, where)
+
+
+def _normalise(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
+    """Unique names, topological order in every graph."""
+    make_names_unique(model)
+    try:
+        for graph in [model.graph, *(function.graph for function in model.functions.values())]:
+            graph.sort()
+    except ValueError:
+        raise ModelError(f"{where}: the graph contains a cycle; export the model again") from None
+    return model

@@ -1,0 +1,44 @@
+"""Unique, non-empty names for nodes and values, so that messages, recipes and reports can point at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir
+
+
+def make_names_unique(model: onnx_ir.Model) -> None:
+    """Give every node and every value of the model, its subgraphs included, a name that no other one has.
+
+    An unused optional output stays nameless. Existing names are kept where they are unique; the first bearer in graph
+    order keeps a shared one. Inputs, outputs and initializers of the main graph always keep theirs. Unnamed nodes are
+    called `<Operator>_<index>`.
+    """
+    graphs = [model.graph, *model.graph.subgraphs()]
+    _name_nodes(node for graph in graphs for node in graph)
+    taken = {v.name: v for v in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]}
+    for graph in graphs:
+        defined = [*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)]
+        for value in defined:
+            if value.name == "" and not value.uses():
+                continue  # an optional output that is not wanted
+            if taken.setdefault(value.name, value) is not value or not value.name:
+                value.name = _fresh(value.name or "value", taken)
+                taken[value.name] = value
+
+
+def _name_nodes(nodes: Iterable[onnx_ir.Node]) -> None:
+    taken: dict[str | None, object] = {}
+    for index, node in enumerate(nodes):
+        if not node.name or node.name in taken:
+            node.name = _fresh(node.name or f"{node.op_type}_{index}", taken)
+        taken[node.name] = node
+
+
+def _fresh(base: str, taken: dict[str | None, object] | dict[str | None, onnx_ir.Value]) -> str:
+    if base not in taken:
+        return base
+    index = 1
+    while f"{base}_{index}" in taken:
+        index += 1
+    return f"{base}_{index}"

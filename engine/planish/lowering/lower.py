@@ -1,0 +1,103 @@
+"""Lowering: the canonical ONNX model → steps with fused operators and packed weights, once a model."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from planish import _core
+from planish.errors import ModelError
+from planish.lowering import rules  # noqa: F401  (fills RULES)
+from planish.lowering.builder import RULES, Builder, Unsupported, port, require
+from planish.lowering.formats import check_weight_format
+from planish.lowering.fuse import fuse
+from planish.lowering.lowered import Lowered
+
+
+def lower(model: ir.Model, weight_format: str = "auto") -> Lowered:
+    """Lowers a canonical model. Operators without a rule become steps of kind `onnx` (the fallback), listed in `notes`.
+
+    weight_format: one of formats.WEIGHT_FORMATS; anything but "auto" forces a form on the layers that allow it.
+    """
+    graph = model.graph
+    lowered = Lowered()
+    builder = Builder(lowered, graph.opset_imports.get("", 1), weight_format=check_weight_format(weight_format))
+    for value in graph.inputs:
+        if value.is_initializer():
+            continue
+        number = lowered.tensor(value.name or "")
+        lowered.inputs.append(port(value, number))
+        builder.define(value, number)
+    lower_nodes(builder, graph)
+    lowered.outputs = [port(v, builder.tensor(v)) for v in graph.outputs]
+    fuse(lowered)
+    return lowered
+
+
+def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
+    """Lowers a graph's nodes in order."""
+    for node in graph:
+        if node in builder.done or _is_constant(builder, node):
+            continue
+        _complete_types(node)
+        if node in builder.late:
+            builder.late.pop(node)()
+            continue
+        try:
+            apply = RULES.get((node.domain, node.op_type))
+            if apply is None:
+                raise Unsupported("no native kernel")
+            _require_native_types(builder, node)
+            apply(builder, node)
+        except Unsupported as reason:
+            _discard_partial(builder, node)
+            builder.fall_back(node, str(reason))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"node '{node.name}' ({node.op_type}): malformed ({error}); check the model with onnx.checker"
+            ) from error
+
+
+#: Operators of which the result has the type of the first input.
+_KEEPS_TYPE = frozenset({
+    "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "MaxPool", "Pad", "Relu",
+    "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+})  # fmt: skip
+#: Position of the result's zero point among the inputs of operators that make bytes.
+_RESULT_ZERO = {
+    "QLinearConv": 7, "QLinearMatMul": 7, "QuantizeLinear": 2,
+    "QGemm": 8, "QLinearAdd": 7, "QLinearAveragePool": 4, "QLinearConcat": 1, "QLinearGlobalAveragePool": 4,
+    "QLinearLeakyRelu": 4, "QLinearMul": 7, "QLinearSigmoid": 4, "QLinearSoftmax": 4, "QLinearWhere": 8,
+}  # fmt: skip
+
+
+def _complete_types(node: ir.Node) -> None:
+    """Fills in element types that ONNX's inference cannot know, behind operators of other domains: s8 must not pass for
+    u8."""
+    source = None
+    if node.domain in ("", "com.microsoft") and node.op_type in _RESULT_ZERO:
+        at = _RESULT_ZERO[node.op_type]
+        source = node.inputs[at] if len(node.inputs) > at else None
+    elif node.domain == "" and node.op_type in _KEEPS_TYPE:
+        source = node.inputs[0]
+    if source is not None and source.dtype is not None:
+        for value in node.outputs[:1] if node.op_type == "MaxPool" else node.outputs:
+            value.dtype = source.dtype if value.dtype is None else value.dtype
+
+
+def _require_native_types(builder: Builder, node: ir.Node) -> None:
+    """Strings, complex numbers and floats of 8 bits never enter a Program."""
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and value.dtype is not None and builder.weights(value) is None:
+            require(value, *_core.DTYPES)
+
+
+def _is_constant(builder: Builder, node: ir.Node) -> bool:
+    """Whether all outputs are constants: weight forms, which are read where they are used."""
+    return bool(node.outputs) and all(builder.weights(v) is not None for v in node.outputs)
+
+
+def _discard_partial(builder: Builder, node: ir.Node) -> None:
+    """Forgets what a rule defined before it declined."""
+    for value in node.outputs:
+        builder.tensors.pop(value, None)
+        builder.deferred.pop(value, None)

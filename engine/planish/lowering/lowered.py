@@ -1,0 +1,91 @@
+"""The lowered model: steps over numbered tensors, free of ONNX, and the form that a `.plan` stores.
+
+A :class:`Lowered` graph is made once a model. Its steps carry fused operators and packed weights but no concrete
+shapes: those come per signature of input shapes in :mod:`planish.runtime.specialise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from planish import _core
+
+Array = npt.NDArray[Any]
+#: What a step's attributes may hold: JSON values, or (for control flow) nested graphs.
+Attr = Any
+ABSENT = -1
+
+
+@dataclass(slots=True)
+class Step:
+    """One operation. `kind` names a class registered in :mod:`planish.steps`; inputs and outputs are tensor numbers."""
+
+    kind: str
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    attrs: dict[str, Attr] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Weights in a kernel's own format: `memory` as bytes, `format` its name, `logical` the dense array's byte size."""
+
+    memory: _core.Memory
+    format: str
+    logical: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A graph input or output as the user sees it: dims are ints, names of symbolic dimensions, or None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...] | None
+    tensor: int
+
+
+@dataclass(slots=True)
+class Lowered:
+    """Steps in execution order. `constants` maps tensor numbers to arrays or packed weights."""
+
+    inputs: list[Port] = field(default_factory=list)
+    outputs: list[Port] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    constants: dict[int, Array | Packed] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)  # per tensor
+    notes: list[str] = field(default_factory=list)  # decisions a user may ask for: layers kept in float, declined forms
+
+    def tensor(self, name: str) -> int:
+        """A new tensor's number."""
+        self.names.append(name)
+        return len(self.names) - 1
+
+    def constant(self, name: str, value: Array | Packed) -> int:
+        """A new constant's tensor number."""
+        number = self.tensor(name)
+        self.constants[number] = value
+        return number
+
+    def walk(self) -> Iterator[Step]:
+        """Every step, those of nested graphs included."""
+        for step in self.steps:
+            yield step
+            for branch in step.attrs.get("branches", ()):
+                yield from branch.walk()
+
+
+def producers(steps: list[Step]) -> dict[int, Step]:
+    """The step that makes each tensor."""
+    return {t: s for s in steps for t in s.outputs}
+
+
+def dtype_of(value: Array | Packed) -> np.dtype[Any]:
+    """The dtype of a constant; packed weights are bytes."""
+    return np.dtype(np.uint8) if isinstance(value, Packed) else value.dtype

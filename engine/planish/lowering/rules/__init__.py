@@ -1,0 +1,13 @@
+"""How each ONNX operator is lowered, by subject; importing this package fills `planish.lowering.builder.RULES`."""
+
+from planish.lowering.rules import (  # noqa: F401
+    control,
+    dynamic,
+    elementwise,
+    linear,
+    movement,
+    normalisation,
+    pooling,
+    quantization,
+    recurrent,
+)

@@ -1,0 +1,312 @@
+"""Operators that only rearrange elements. They work on quantized bytes as well: the dequantization moves behind
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from planish import _core
+from planish.lowering.builder import Builder, Quantized, Unsupported, require, rule
+from planish.lowering.rules.elementwise import quantize_array
+
+
+def rearrange(
+    b: Builder,
+    node: ir.Node,
+    kind: str,
+    attrs: dict[str, Any] | None = None,
+    extra: Sequence[int] = (),
+) -> None:
+    """One step on the first input, in bytes where it has them; the others, and `extra`, are ordinary tensors."""
+    source = b.quantized(node.inputs[0])
+    raw = b.flipped(node.inputs[0]) if source is None else None
+    given = source.tensor if source is not None else b.tensor(node.inputs[0]) if raw is None else raw
+    rest = [*(b.tensor(v) for v in node.inputs[1:]), *extra]
+    made = b.add(kind, node, [given, *rest], attrs, len(node.outputs))
+    for value, tensor in zip(node.outputs, made, strict=True):
+        if source is not None:
+            b.deferred[value] = Quantized(tensor, source.scale, source.zero)
+        elif raw is not None:
+            b.define_bytes(value, tensor)
+        else:
+            b.define(value, tensor)
+
+
+@rule("Reshape")
+def lower_reshape(b: Builder, node: ir.Node) -> None:
+    rearrange(b, node, "reshape", {"allowzero": node.attributes.get_int("allowzero", 0)})
+
+
+@rule("Flatten")
+def lower_flatten(b: Builder, node: ir.Node) -> None:
+    rearrange(b, node, "flatten", {"axis": node.attributes.get_int("axis", 1)})
+
+
+@rule("Squeeze", "Unsqueeze")
+def lower_squeeze(b: Builder, node: ir.Node) -> None:
+    axes = node.attributes.get_ints("axes", None)
+    extra = [] if axes is None else [b.lowered.constant("axes", np.array(axes, np.int64))]
+    rearrange(b, node, node.op_type.lower(), extra=extra)
+
+
+@rule("Transpose")
+def lower_transpose(b: Builder, node: ir.Node) -> None:
+    perm = node.attributes.get_ints("perm", None)
+    rearrange(b, node, "transpose", {"perm": list(perm)} if perm else {})
+
+
+@rule("Slice")
+def lower_slice(b: Builder, node: ir.Node) -> None:
+    rearrange(b, node, "slice")
+
+
+@rule("Split")
+def lower_split(b: Builder, node: ir.Node) -> None:
+    axis = node.attributes.get_int("axis", 0)
+    sizes = node.attributes.get_ints("split", None)
+    extra = [] if sizes is None else [b.lowered.constant("sizes", np.array(sizes, np.int64))]
+    rearrange(b, node, "split", {"axis": axis}, extra)
+
+
+@rule("Expand", "Tile")
+def lower_expand(b: Builder, node: ir.Node) -> None:
+    rearrange(b, node, node.op_type.lower())
+
+
+@rule("Identity", "Dropout")
+def lower_identity(b: Builder, node: ir.Node) -> None:
+    if len(node.outputs) > 1 and b.used(node.outputs[1]):
+        raise Unsupported("the mask of Dropout is used")
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    if training is not None and not _is_zero(b.constant(training)):
+        raise Unsupported("Dropout in training mode")
+    source = b.quantized(node.inputs[0])
+    if source is not None:
+        b.deferred[node.outputs[0]] = source
+    else:
+        b.define(node.outputs[0], b.tensor(node.inputs[0]))
+
+
+@rule("Gather")
+def lower_gather(b: Builder, node: ir.Node) -> None:
+    rearrange(b, node, "gather", {"axis": node.attributes.get_int("axis", 0)})
+
+
+@rule("GatherElements")
+def lower_gather_elements(b: Builder, node: ir.Node) -> None:
+    rearrange(b, node, "gather_elements", {"axis": node.attributes.get_int("axis", 0)})
+
+
+@rule("GatherND")
+def lower_gather_nd(b: Builder, node: ir.Node) -> None:
+    rearrange(b, node, "gather_nd", {"batch_dims": node.attributes.get_int("batch_dims", 0)})
+
+
+@rule("Concat")
+def lower_concat(b: Builder, node: ir.Node) -> None:
+    """Bytes are joined as bytes if one quantization serves all: the consumers' or, where the pieces agree, their
+    own."""
+    attrs = {"axis": node.attributes["axis"].as_int()}
+    raw = [b.flipped(v) for v in node.inputs]
+    joined = [r for r in raw if r is not None]
+    if len(joined) == len(raw):
+        (made,) = b.add("concat", node, joined, attrs)
+        b.define_bytes(node.outputs[0], made)
+        return
+    sources = [b.quantized(v) for v in node.inputs]
+    if any(s is None for s in sources):
+        b.lower_to("concat", node, node.inputs, attrs)
+        return
+    pieces = [s for s in sources if s is not None]
+    wanted = _wanted_quantization(b, node.outputs[0])
+    scale, zero = wanted if wanted is not None else (pieces[0].scale, pieces[0].zero)
+    if wanted is None and any((p.scale, p.zero) != (scale, zero) for p in pieces):
+        b.lower_to("concat", node, node.inputs, attrs)
+        return
+    joined = [requantize(b, node, p, scale, zero) for p in pieces]
+    (made,) = b.add("concat", node, joined, attrs)
+    b.deferred[node.outputs[0]] = Quantized(made, scale, zero)
+
+
+def _wanted_quantization(b: Builder, value: ir.Value) -> tuple[float, int] | None:
+    """The one quantization that everything behind a value wants, looking through operators that only rearrange."""
+    found: set[tuple[float, int] | None] = set()
+    queue = [value]
+    while queue:
+        current = queue.pop()
+        if current.is_graph_output():
+            return None
+        for user in current.consumers():
+            if user.op_type == "QuantizeLinear" and user.inputs[0] is current:
+                found.add(b.quantization(user))
+            elif user.op_type in (
+                "Reshape",
+                "Transpose",
+                "Split",
+                "Slice",
+                "Flatten",
+                "Squeeze",
+                "Unsqueeze",
+                "Identity",
+            ):
+                queue.extend(user.outputs)
+            else:
+                return None
+    return found.pop() if len(found) == 1 else None
+
+
+def requantize(b: Builder, node: ir.Node, source: Quantized, scale: float, zero: int) -> int:
+    """The byte tensor under another quantization: itself, or through a table."""
+    if (source.scale, source.zero) == (scale, zero):
+        return source.tensor
+    values = (np.arange(256, dtype=np.float32) - np.float32(source.zero)) * np.float32(source.scale)
+    table = b.lowered.constant("requantize", quantize_array(values, scale, zero))
+    (made,) = b.add("table", node, [source.tensor, table], {"dtype": "uint8"})
+    return made
+
+
+@rule("Pad")
+def lower_pad(b: Builder, node: ir.Node) -> None:
+    mode = node.attributes.get_string("mode", "constant")
+    require(node.inputs[0], *(name for name in _core.DTYPES if "float16" not in name))
+    source = b.quantized(node.inputs[0])
+    inputs: list[int] = [b.tensor(v) for v in node.inputs]
+    attrs = {"mode": mode}
+    fill = node.inputs[2] if len(node.inputs) > 2 else None
+    if source is not None and (mode != "constant" or fill is None or _is_zero(b.constant(fill))):
+        inputs[0] = source.tensor
+        if mode == "constant":
+            inputs[2:3] = [b.lowered.constant("zero", np.array(source.zero, np.uint8))]
+        (made,) = b.add("pad", node, inputs, attrs)
+        b.deferred[node.outputs[0]] = Quantized(made, source.scale, source.zero)
+        return
+    b.lower_to("pad", node, node.inputs, attrs)
+
+
+def _is_zero(value: np.ndarray[Any, Any] | None) -> bool:
+    return value is not None and not value.any()
+
+
+@rule("Resize")
+def lower_resize(b: Builder, node: ir.Node) -> None:
+    get = node.attributes
+    mode = get.get_string("mode", "nearest")
+    coordinate = get.get_string("coordinate_transformation_mode", "half_pixel")
+    if (
+        get.get_int("antialias", 0)
+        or coordinate == "tf_crop_and_resize"
+        or get.get_string("keep_aspect_ratio_policy", "stretch") != "stretch"
+    ):
+        raise Unsupported("antialiasing, tf_crop_and_resize and aspect-ratio policies")
+    attrs: dict[str, Any] = {
+        "mode": mode, "coordinate": coordinate, "nearest_mode": get.get_string("nearest_mode", "round_prefer_floor"),
+        "cubic_a": float(get.get_float("cubic_coeff_a", -0.75)), "exclude_outside": get.get_int("exclude_outside", 0),
+    }  # fmt: skip
+    axes = get.get_ints("axes", None)
+    if axes is not None:
+        attrs["axes"] = list(axes)
+    if mode == "nearest":
+        rearrange(b, node, "resize", attrs)
+        return
+    value = node.inputs[0]
+    if value is not None and value.dtype == ir.DataType.INT8:  # weights sum to one: 128 more in is 128 more out
+        (made,) = b.add("resize", node, [b.bytes(value), *(b.tensor(v) for v in node.inputs[1:])], attrs)
+        b.define_bytes(node.outputs[0], made)
+        return
+    require(value, "float32", "uint8")
+    source = b.quantized(node.inputs[0])
+    target = b.target(node.outputs[0]) if source is not None else None
+    if source is None or target is None or (target.lo, target.hi) != (0, 255):
+        b.lower_to("resize", node, node.inputs, attrs)
+        return
+    inputs = [source.tensor, *(b.tensor(v) for v in node.inputs[1:])]
+    scales = {"x_scale": source.scale, "x_zero": source.zero, "y_scale": target.scale, "y_zero": target.zero}
+    (made,) = b.add("resize", node, inputs, {**attrs, **scales})
+    b.define_quantized(target, made)
+
+
+@rule("Shape")
+def lower_shape(b: Builder, node: ir.Node) -> None:
+    attrs: dict[str, Any] = {"start": node.attributes.get_int("start", 0)}
+    if "end" in node.attributes:
+        attrs["end"] = node.attributes["end"].as_int()
+    source = b.quantized(node.inputs[0])
+    (made,) = b.add("shape", node, [source.tensor if source else b.tensor(node.inputs[0])], attrs)
+    b.define(node.outputs[0], made)
+
+
+@rule("Size")
+def lower_size(b: Builder, node: ir.Node) -> None:
+    b.lower_to("shape", node, node.inputs, {"size": 1})
+
+
+@rule("ConstantOfShape")
+def lower_constant_of_shape(b: Builder, node: ir.Node) -> None:
+    value = node.attributes.get_tensor("value", None)
+    fill = np.zeros(1, np.float32) if value is None else value.numpy()
+    if fill.dtype.name not in _core.DTYPES:
+        raise Unsupported(f"no kernel for {fill.dtype.name}")
+    b.lower_to("constant_of_shape", node, node.inputs, {"value": float(fill.ravel()[0]), "dtype": fill.dtype.name})
+
+
+@rule("Range")
+def lower_range(b: Builder, node: ir.Node) -> None:
+    b.lower_to("range", node, node.inputs)
+
+
+@rule("DepthToSpace")
+def lower_depth_to_space(b: Builder, node: ir.Node) -> None:
+    """As reshape, transpose, reshape; needs a known number of channels."""
+    size = node.attributes["blocksize"].as_int()
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    known = [d for d in shape or () if isinstance(d, int)]
+    if shape is None or len(known) != len(shape):
+        raise Unsupported("DepthToSpace of a dynamic shape")
+    n, c, h, w = known
+    crd = node.attributes.get_string("mode", "DCR") == "CRD"
+    split = [n, c // size**2, size, size, h, w] if crd else [n, size, size, c // size**2, h, w]
+    perm = [0, 1, 4, 2, 5, 3] if crd else [0, 3, 4, 1, 5, 2]
+    first = b.lowered.constant("shape", np.array(split, np.int64))
+    last = b.lowered.constant("shape", np.array([n, c // size**2, h * size, w * size], np.int64))
+    (x,) = b.add("reshape", node, [b.tensor(node.inputs[0]), first])
+    (x,) = b.add("transpose", node, [x], {"perm": perm})
+    (x,) = b.add("reshape", node, [x, last])
+    b.define(node.outputs[0], x)
+
+
+@rule("OneHot")
+def lower_one_hot(b: Builder, node: ir.Node) -> None:
+    require(node.inputs[0], "int32", "int64")
+    b.lower_to("one_hot", node, node.inputs, {"axis": node.attributes.get_int("axis", -1)})
+
+
+@rule("ScatterND")
+def lower_scatter_nd(b: Builder, node: ir.Node) -> None:
+    b.lower_to("scatter_nd", node, node.inputs, {"reduction": node.attributes.get_string("reduction", "none")})
+
+
+@rule("ScatterElements")
+def lower_scatter_elements(b: Builder, node: ir.Node) -> None:
+    attrs = {"axis": node.attributes.get_int("axis", 0), "reduction": node.attributes.get_string("reduction", "none")}
+    b.lower_to("scatter_elements", node, node.inputs, attrs)
+
+
+@rule("CumSum")
+def lower_cumsum(b: Builder, node: ir.Node) -> None:
+    require(node.inputs[0], "float32", "int32", "int64")
+    b.lower_to("cumsum", node, node.inputs, {k: node.attributes.get_int(k, 0) for k in ("exclusive", "reverse")})
+
+
+@rule("TopK")
+def lower_topk(b: Builder, node: ir.Node) -> None:
+    require(node.inputs[0], "float32")
+    b.lower_to(
+        "topk",
+        node,
+        node.inputs,
+        {"axis": node.attributes.get_int("axis", -1), "largest": node.attributes.get_int("largest", 1)},
+    )

@@ -1,0 +1,227 @@
+"""The executor: runs a lowered model. One Program a signature of input shapes, cached.
+
+A model that is native throughout is one native call a run; otherwise segments, with the fallback's calls between them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from planish.lowering.lowered import ABSENT, Lowered, Packed, Step
+from planish.runtime import fallback
+from planish.runtime.constants import Constants
+from planish.runtime.specialise import Segment, Settings, specialise
+from planish.steps.kind import Fact
+
+Array = npt.NDArray[Any]
+Key = tuple[Any, ...]
+#: Signatures kept, least recently used dropped first.
+CACHE_SIZE = 64
+#: Graph inputs of at most this many elements may become part of the signature by value, if shapes depend on them.
+VALUE_INPUT_LIMIT = 16
+
+
+@dataclass(slots=True)
+class Timing:
+    """Where time went: one entry an instruction or fallback call."""
+
+    label: str
+    family: str
+    kernel: str
+    nanoseconds: int
+
+
+class Executor:
+    """Thread-safe: concurrent runs share Programs and weights, and have an arena each."""
+
+    def __init__(self, lowered: Lowered, settings: Settings) -> None:
+        self.lowered = lowered
+        self.settings = settings
+        self.output_tensors = [p.tensor for p in lowered.outputs]
+        self.constants = Constants(lowered.constants)
+        self._cache: OrderedDict[Key, Segment] = OrderedDict()
+        self._lock = threading.Lock()
+        self._latest: tuple[Key, Segment] | None = None
+        self._value_inputs: set[int] = set()
+
+    def run(self, feeds: Mapping[int, Array], timings: list[Timing] | None = None) -> list[Array]:
+        """`feeds`: checked, C-contiguous arrays by tensor number. Returns arrays the caller owns, in output order."""
+        segment = self._first(feeds)
+        if segment.last and timings is None and segment.outputs == self.output_tensors:
+            return self._run_program(segment, feeds, None)
+        return self._run_segments(segment, feeds, timings, [])
+
+    def _run_segments(
+        self, segment: Segment, feeds: Mapping[int, Array], timings: list[Timing] | None, passed: list[Segment]
+    ) -> list[Array]:
+        """Runs `segment` and all that follow it, which are added to `passed`."""
+        arrays: dict[int, Array] = dict(feeds)
+        while True:
+            passed.append(segment)
+            results = self._run_program(segment, arrays, timings)
+            arrays.update(zip(segment.outputs, results, strict=True))
+            if segment.last:
+                break
+            if segment.fallback is not None:
+                self._run_fallback(segment, arrays, timings)
+            segment = self._next(segment, arrays)
+        return [self._result(t, segment, arrays) for t in self.output_tensors]
+
+    def first_segment(self, feeds: Mapping[int, Array]) -> Segment:
+        """The segment that a run with these feeds starts with, for inspection."""
+        return self._first(feeds)
+
+    def segments(self, feeds: Mapping[int, Array]) -> list[Segment]:
+        """The segments that a run with these feeds passes through. Runs only where there are several."""
+        first = self._first(feeds)
+        if first.last:
+            return [first]
+        passed: list[Segment] = []
+        self._run_segments(first, feeds, None, passed)
+        return passed
+
+    # -- segments ------------------------------------------------------------------------------------------------------
+
+    def _key(self, feeds: Mapping[int, Array]) -> Key:
+        shapes = tuple([a.shape for a in feeds.values()])
+        if not self._value_inputs:
+            return shapes
+        return (*shapes, *((t, feeds[t].tobytes()) for t in sorted(self._value_inputs)))
+
+    def _first(self, feeds: Mapping[int, Array]) -> Segment:
+        key = self._key(feeds)
+        segment = self._cached(key)
+        if segment is not None:
+            return segment
+        while True:
+            known = {t: Fact(a.dtype.name, a.shape, a if t in self._value_inputs else None) for t, a in feeds.items()}
+            segment = specialise(self.lowered.steps, known, self.output_tensors, self.settings, self.constants)
+            wanted = segment.wanted
+            inputs = self._deciding_inputs(wanted, feeds) if wanted is not None else set()
+            if not inputs - self._value_inputs:
+                return self._store(self._key(feeds), segment)
+            self._value_inputs |= inputs
+
+    def _next(self, before: Segment, arrays: Mapping[int, Array]) -> Segment:
+        """What follows a segment, kept with it: dropping a signature drops all that came after its first segment."""
+        key = tuple(self._progress(before, arrays))
+        with self._lock:
+            segment = before.followers.get(key)
+        if segment is not None:
+            return segment
+        known = dict(before.facts)
+        for tensor in self.lowered.constants:
+            known.pop(tensor, None)
+        for tensor, array in arrays.items():
+            value = array if tensor == before.wanted else known[tensor].value if tensor in known else None
+            known[tensor] = Fact(array.dtype.name, array.shape, value)
+        available = {t: f for t, f in known.items() if t in arrays or f.value is not None}
+        segment = specialise(before.rest, available, self.output_tensors, self.settings, self.constants)
+        with self._lock:
+            before.followers[key] = segment
+            while len(before.followers) > CACHE_SIZE:
+                del before.followers[next(iter(before.followers))]
+        return segment
+
+    def _cached(self, key: Key) -> Segment | None:
+        latest = self._latest  # one read: other threads may replace it meanwhile
+        if latest is not None and latest[0] == key:
+            return latest[1]
+        with self._lock:
+            segment = self._cache.get(key)
+            if segment is not None:
+                self._cache.move_to_end(key)
+                self._latest = (key, segment)
+        return segment
+
+    def _store(self, key: Key, segment: Segment) -> Segment:
+        with self._lock:
+            self._cache[key] = segment
+            self._latest = (key, segment)
+            while len(self._cache) > CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return segment
+
+    def _deciding_inputs(self, tensor: int, feeds: Mapping[int, Array]) -> set[int]:
+        """The graph inputs that alone decide `tensor`, if all of them are small; else none."""
+        made = {t: s for s in self.lowered.walk() for t in s.outputs}
+        inputs: set[int] = set()
+        queue, seen = [tensor], set()
+        while queue:
+            t = queue.pop()
+            if t in seen or t == ABSENT or t in self.lowered.constants:
+                continue
+            seen.add(t)
+            if t in feeds:
+                inputs.add(t)
+            elif t in made and made[t].kind not in ("onnx", "if"):
+                if made[t].kind != "shape":
+                    queue.extend(made[t].inputs)
+            else:
+                return set()
+        return (
+            inputs
+            if all(feeds[t].size <= VALUE_INPUT_LIMIT and feeds[t].dtype.kind in "iub" for t in inputs)
+            else set()
+        )
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def _run_program(self, segment: Segment, arrays: Mapping[int, Array], timings: list[Timing] | None) -> list[Array]:
+        inputs = [np.ascontiguousarray(arrays[t]) for t in segment.inputs]
+        outputs = [np.empty(f.shape, f.dtype) for f in segment.output_facts]
+        if timings is None:
+            segment.program.run(inputs, outputs)
+            return outputs
+        for (label, family, kernel, _), spent in zip(
+            segment.program.steps, segment.program.run_profiled(inputs, outputs), strict=True
+        ):
+            timings.append(Timing(label, family, kernel, spent))
+        return outputs
+
+    def _run_fallback(self, segment: Segment, arrays: dict[int, Array], timings: list[Timing] | None) -> None:
+        step = segment.fallback
+        assert step is not None
+        start = time.perf_counter_ns()
+        values = [None if t == ABSENT else self._value(t, segment, arrays) for t in step.inputs]
+        for tensor, result in zip(step.outputs, fallback.evaluate(step, values), strict=True):
+            if tensor != ABSENT:
+                arrays[tensor] = result
+        if timings is not None:
+            timings.append(Timing(step.name, "onnx", step.attrs["op"], time.perf_counter_ns() - start))
+
+    def _value(self, tensor: int, segment: Segment, arrays: Mapping[int, Array]) -> Array:
+        if tensor in arrays:
+            return arrays[tensor]
+        constant = self.lowered.constants.get(tensor)
+        if constant is None:
+            constant = segment.facts[tensor].value
+        assert constant is not None and not isinstance(constant, Packed)
+        return constant
+
+    def _result(self, tensor: int, segment: Segment, arrays: Mapping[int, Array]) -> Array:
+        return np.array(self._value(tensor, segment, arrays))
+
+    def _progress(self, segment: Segment, arrays: Mapping[int, Array]) -> Sequence[Any]:
+        """What the next segment depends on: shapes of what is new, and the contents that were wanted."""
+        news: list[tuple[Any, ...]] = [
+            (t, arrays[t].shape, arrays[t].dtype.name)
+            for t in (segment.fallback.outputs if segment.fallback else ())
+            if t in arrays
+        ]
+        if segment.wanted is not None:
+            news.append((segment.wanted, arrays[segment.wanted].tobytes(), ""))
+        return news
+
+
+def fallback_steps(lowered: Lowered) -> list[Step]:
+    """The steps that leave the Program."""
+    return [s for s in lowered.walk() if s.kind == "onnx"]

@@ -1,0 +1,87 @@
+"""Operators without a native kernel, evaluated by onnx.reference: correct, slow, and listed by `planish inspect`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from planish.errors import ModelError
+from planish.lowering.lowered import Step
+
+Array = npt.NDArray[Any]
+
+
+def evaluate(step: Step, values: Sequence[Array | None]) -> list[Array]:
+    """The step's outputs; arrays are copies. Raises ModelError with the node where the reference evaluator fails."""
+    node, evaluator = _evaluator(step, values)
+    names = [*node.input, *step.attrs["captured"]]
+    feeds = {name: value for name, value in zip(names, values, strict=True) if name and value is not None}
+    try:
+        results = evaluator.run(None, feeds)
+    except Exception as error:
+        types = ", ".join("absent" if v is None else f"{v.dtype}{list(v.shape)}" for v in values)
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"node '{step.name}' ({step.attrs['op']} on {types}): {text}; check the node's attributes and inputs"
+        ) from error
+    found = dict(zip([o for o in node.output if o], results, strict=True))
+    return [np.array(found[o]) if o else np.empty(0, np.float32) for o in node.output]
+
+
+def check(step: Step) -> None:
+    """Raises ModelError for an operator that neither ONNX nor its reference evaluator knows."""
+    import onnx
+
+    domain, _, op = step.attrs["op"].rpartition("::")
+    if not onnx.defs.has(op, domain):
+        _make_evaluator(step, [None] * len(step.inputs))
+
+
+def _evaluator(step: Step, values: Sequence[Array | None]) -> tuple[Any, Any]:
+    """The node and its evaluator, made once a step, for the element types of its first run."""
+    cached = step.attrs.get("_evaluator")
+    if cached is None:
+        cached = step.attrs["_evaluator"] = _make_evaluator(step, values)
+    node, evaluator = cached
+    return node, evaluator
+
+
+def _make_evaluator(step: Step, values: Sequence[Array | None]) -> tuple[Any, Any]:
+    import onnx
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        node = onnx.NodeProto.FromString(base64.b64decode(step.attrs["node"]))
+    except Exception as error:  # protobuf's own type, and base64's
+        raise ModelError(f"node '{step.name}': its description is damaged; export the plan again") from error
+    given = dict(zip([*node.input, *step.attrs["captured"]], values, strict=True))
+    inputs = [helper.make_value_info(name, _type_of(value)) for name, value in given.items() if name]
+    outputs = [helper.make_value_info(n, onnx.TypeProto()) for n in node.output if n]
+    graph = helper.make_graph([node], "fallback", inputs, outputs)
+    opsets = [helper.make_opsetid("", step.attrs["opset"])]
+    if node.domain:
+        opsets.append(helper.make_opsetid(node.domain, 1))
+    model = helper.make_model(graph, opset_imports=opsets)
+    try:
+        return node, ReferenceEvaluator(model)
+    except Exception as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"node '{step.name}' ({step.attrs['op']}): cannot run: {text}; `planish inspect` lists what runs"
+        ) from error
+
+
+def _type_of(value: Array | None) -> Any:
+    """The ONNX type of an array of unknown shape: functions that an operator stands for may depend on it."""
+    import onnx
+    from onnx import helper
+
+    if value is None:
+        return onnx.TypeProto()
+    code = onnx.TensorProto.STRING if value.dtype.kind in "OUS" else helper.np_dtype_to_tensor_dtype(value.dtype)
+    return helper.make_tensor_type_proto(code, None)

@@ -1,0 +1,258 @@
+"""InferenceSession: load a model or a plan and run it. The habits of ONNX Runtime's class of the same name."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from planish import _core
+from planish.errors import InputError, UsageError
+from planish.runtime.executor import Executor, Timing
+from planish.runtime.specialise import Settings
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+    from planish.lowering.lowered import Lowered, Port
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(slots=True)
+class SessionOptions:
+    """How a session runs.
+
+    intra_op_num_threads: threads a run may use; 0 takes PLANISH_NUM_THREADS, else the CPUs the process may use.
+    enable_profiling: every run adds its time per step, which `end_profiling` returns.
+    byte_budget: the largest tensor, in bytes, that a run may make.
+    weight_format: auto lets the cost model choose the form of compressed weights; dense, csr, block1x4, block16x4 and
+        codebook force one on the layers that allow it.
+    kernels: native family → name of the kernel to force, for tests and comparisons (see `planish doctor`).
+    """
+
+    intra_op_num_threads: int = 0
+    enable_profiling: bool = False
+    byte_budget: int = 2 << 30
+    kernels: dict[str, str] = field(default_factory=dict)
+    weight_format: str = "auto"
+    optimized_model_filepath: str = ""
+    #: Accepted for the sake of scripts written for ONNX Runtime; without effect.
+    inter_op_num_threads: int = 0
+    graph_optimization_level: object = None
+    log_severity_level: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NodeArg:
+    """A graph input or output: name, shape (ints, names of symbolic dimensions, None), type such as tensor(float)."""
+
+    name: str
+    shape: list[int | str | None]
+    type: str
+
+
+#: Combinations of input shapes that a session remembers as checked.
+_MOST_ACCEPTED = 1024
+_ONNX_TYPES = {"float32": "float", "float64": "double", "str": "string"}
+
+
+class InferenceSession:
+    """Runs one model.
+
+    path_or_bytes: an `.onnx` or `.plan` file, the bytes of either, an onnx.ModelProto or an onnx_ir.Model.
+    providers and provider_options are accepted and ignored: planish runs on the CPU.
+    Raises ModelError or PlanError where the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        path_or_bytes: str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model,
+        sess_options: SessionOptions | None = None,
+        providers: Sequence[Any] | None = None,
+        provider_options: Sequence[Any] | None = None,
+    ) -> None:
+        options = sess_options or SessionOptions()
+        self._options = options
+        self._lowered = _load(path_or_bytes, options)
+        threads = options.intra_op_num_threads or _core.default_threads()
+        if threads < 1:
+            raise UsageError(
+                f"intra_op_num_threads: {threads} is not a number of threads; use 0 for all, or a positive number"
+            )
+        self._executor = Executor(self._lowered, Settings(threads, options.byte_budget, dict(options.kernels)))
+        self._inputs = {p.name: p for p in self._lowered.inputs}
+        self._outputs = {p.name: i for i, p in enumerate(self._lowered.outputs)}
+        self._timings: list[list[Timing]] = []
+        self._ports = [(p.name, p.tensor, _native_dtype(p.dtype)) for p in self._lowered.inputs]
+        self._accepted: set[tuple[Any, ...]] = set()  # shapes that have been checked, of all inputs together
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: object = None
+    ) -> list[Array]:
+        """Computes outputs (those named; all of them if none is). The arrays belong to the caller.
+
+        input_feed: input name → array of the declared dtype and shape. Raises InputError for anything else.
+        May be called from many threads at once.
+        """
+        chosen = [self._output_index(name) for name in output_names or ()]
+        feeds = self._check(input_feed)
+        if self._options.enable_profiling:
+            timings: list[Timing] = []
+            results = self._executor.run(feeds, timings)
+            self._timings.append(timings)
+        else:
+            results = self._executor.run(feeds)
+        return [results[i] for i in chosen] if chosen else results
+
+    def get_inputs(self) -> list[NodeArg]:
+        return [_node_arg(p) for p in self._lowered.inputs]
+
+    def get_outputs(self) -> list[NodeArg]:
+        return [_node_arg(p) for p in self._lowered.outputs]
+
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
+
+    @property
+    def lowered(self) -> Lowered:
+        """The lowered model, for `inspect`, `export` and tests."""
+        return self._lowered
+
+    @property
+    def executor(self) -> Executor:
+        """What runs it, for `inspect` and tests."""
+        return self._executor
+
+    def profile(self) -> list[list[Timing]]:
+        """The timings of every run so far, with `enable_profiling`."""
+        return self._timings
+
+    def end_profiling(self) -> str:
+        """Writes the timings as a Chrome trace (chrome://tracing, Perfetto); returns the file's name."""
+        from planish.files import write_atomic
+
+        events, clock = [], 0.0
+        for timings in self._timings:
+            for t in timings:
+                spent = t.nanoseconds / 1e3
+                event = {"name": t.label, "cat": t.family, "ph": "X", "pid": 0, "tid": 0, "ts": clock, "dur": spent}
+                events.append({**event, "args": {"kernel": t.kernel}})
+                clock += spent
+        path = time.strftime("planish_profile_%Y%m%d-%H%M%S.json")
+        write_atomic(path, json.dumps({"traceEvents": events}).encode())
+        return path
+
+    def _output_index(self, name: str) -> int:
+        if name not in self._outputs:
+            raise InputError(f"output '{name}': the model has no such output; choose from {', '.join(self._outputs)}")
+        return self._outputs[name]
+
+    def _check(self, feed: Mapping[str, Any]) -> dict[int, Array]:
+        """The feeds by tensor number; quick for shapes that were accepted before."""
+        if len(feed) == len(self._ports):
+            arrays: dict[int, Any] = {tensor: feed.get(name) for name, tensor, _ in self._ports}
+            known = all(
+                type(a) is np.ndarray and a.dtype is port[2] and a.flags.c_contiguous
+                for a, port in zip(arrays.values(), self._ports, strict=True)
+            )
+            if known and tuple([a.shape for a in arrays.values()]) in self._accepted:
+                return arrays
+        return self._check_thoroughly(feed)
+
+    def _check_thoroughly(self, feed: Mapping[str, Any]) -> dict[int, Array]:
+        checked: dict[int, Array] = {}
+        symbols: dict[str, tuple[int, str]] = {}
+        for name, port in self._inputs.items():
+            if name not in feed:
+                raise InputError(f"input '{name}': missing; feed {_describe(port)}")
+            array = _as_array(port, feed[name])
+            _check_array(port, array, symbols)
+            checked[port.tensor] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        if len(feed) > len(self._inputs):
+            unknown = next(n for n in feed if n not in self._inputs)
+            raise InputError(f"input '{unknown}': the model has no such input; it takes {', '.join(self._inputs)}")
+        if len(self._accepted) >= _MOST_ACCEPTED:
+            self._accepted.clear()
+        self._accepted.add(tuple(a.shape for a in checked.values()))
+        return checked
+
+
+def _native_dtype(name: str) -> Any:
+    """The dtype object that arrays of this element type carry, or None where it is not one object (strings)."""
+    return np.dtype(name) if name in np.sctypeDict else None
+
+
+def _as_array(port: Port, given: Any) -> Array:
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise InputError(
+            f"input '{port.name}': expected {_describe(port)}, got no array; feed numbers of one shape"
+        ) from None
+
+
+def _check_array(port: Port, array: Array, symbols: dict[str, tuple[int, str]]) -> None:
+    got = f"{array.dtype.name}{list(array.shape)}"
+    if array.dtype.name != port.dtype and not (port.dtype == "str" and array.dtype.kind in "OUS"):
+        raise InputError(
+            f"input '{port.name}': expected {_describe(port)}, got {got}; cast it with .astype('{port.dtype}')"
+        )
+    if not array.dtype.isnative:
+        raise InputError(
+            f"input '{port.name}': the array's byte order is foreign; convert it with .astype('{port.dtype}')"
+        )
+    if port.shape is None:
+        return
+    if len(array.shape) != len(port.shape):
+        raise InputError(f"input '{port.name}': expected {_describe(port)}, got {got}; reshape it")
+    for want, have in zip(port.shape, array.shape, strict=True):
+        if isinstance(want, int) and want != have:
+            hint = (
+                "transpose to NCHW"
+                if len(array.shape) == 4 and array.shape[-1] in (1, 3, port.shape[1])
+                else "reshape it"
+            )
+            raise InputError(f"input '{port.name}': expected {_describe(port)}, got {got}; {hint}")
+        if isinstance(want, str):
+            seen, where = symbols.setdefault(want, (have, port.name))
+            if seen != have and where != port.name:
+                raise InputError(
+                    f"input '{port.name}': dimension '{want}' is {have}, but {seen} in input '{where}'; "
+                    "feed arrays that agree"
+                )
+
+
+def _describe(port: Port) -> str:
+    dims = "" if port.shape is None else ",".join("?" if d is None else str(d) for d in port.shape)
+    return f"{port.dtype}[{dims}]"
+
+
+def _node_arg(port: Port) -> NodeArg:
+    return NodeArg(port.name, list(port.shape or ()), f"tensor({_ONNX_TYPES.get(port.dtype, port.dtype)})")
+
+
+def _load(source: Any, options: SessionOptions) -> Lowered:
+    from planish import plan
+
+    if plan.is_plan(source):
+        return plan.load(source)
+    from planish.importing import load_model
+    from planish.lowering.lower import lower
+    from planish.passes import canonicalise
+
+    model = canonicalise(load_model(source))
+    if options.optimized_model_filepath:
+        import onnx_ir as ir
+
+        from planish.files import write_atomic
+
+        write_atomic(options.optimized_model_filepath, ir.to_proto(model).SerializeToString())
+    return lower(model, options.weight_format)

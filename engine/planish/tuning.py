@@ -1,0 +1,107 @@
+"""Choosing kernels by timing on this machine: what `planish export --tune` writes into a plan.
+
+The registry names kernels TYPES_ISA, so that the alternatives to a kernel are those of its family with the same types.
+Integer results do not depend on the choice; float products may differ in their last bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from planish import _core
+from planish.errors import PlanishError
+from planish.lowering.lowered import Lowered
+from planish.runtime.executor import Executor, Timing
+from planish.runtime.specialise import Settings
+
+#: An instruction: the name of its step and its family.
+Place = tuple[str, str]
+#: An alternative must be faster than the cost model's choice by this factor.
+_LEAST_GAIN = 1.03
+#: Families below this share of the time keep the choice of the cost model.
+_LEAST_SHARE = 0.01
+_TRIAL_SECONDS = 0.2
+_LEAST_RUNS, _MOST_RUNS, _WARM_UP = 5, 200, 2
+
+
+def tune(lowered: Lowered, feeds: Mapping[int, npt.NDArray[np.generic]], settings: Settings) -> int:
+    """Try every usable kernel for the steps of `lowered` on these feeds, by tensor number, and fix the fastest ones.
+
+    The choice goes into the steps' attribute `kernels`. Returns how many instructions run another kernel than before.
+    """
+    _fix(lowered, {})
+    default, chosen = _measure(lowered, feeds, settings)
+    total = sum(default.values())
+    best = dict(default)
+    fixed: dict[Place, str] = {}
+    for (family, types), places in _groups(chosen).items():
+        if sum(default[place] for place in places) < _LEAST_SHARE * total:
+            continue
+        for kernel in _alternatives(family, types):
+            trial = {place: kernel for place in places if chosen[place] != kernel}
+            _fix(lowered, trial)
+            try:
+                times, _ = _measure(lowered, feeds, settings)
+            except PlanishError:
+                continue  # not legal for one of these steps
+            for place in trial:
+                if times[place] < best[place] and times[place] * _LEAST_GAIN < default[place]:
+                    best[place], fixed[place] = times[place], kernel
+    _fix(lowered, fixed)
+    return len(fixed)
+
+
+def _measure(
+    lowered: Lowered, feeds: Mapping[int, npt.NDArray[np.generic]], settings: Settings
+) -> tuple[dict[Place, int], dict[Place, str]]:
+    """The least time of each instruction in nanoseconds, and its kernel."""
+    executor = Executor(lowered, settings)
+    for _ in range(_WARM_UP):
+        executor.run(feeds)
+    runs: list[list[Timing]] = []
+    end = time.perf_counter() + _TRIAL_SECONDS
+    while len(runs) < _LEAST_RUNS or (len(runs) < _MOST_RUNS and time.perf_counter() < end):
+        timings: list[Timing] = []
+        executor.run(feeds, timings)
+        runs.append(timings)
+    times: defaultdict[Place, int] = defaultdict(int)
+    kernels: dict[Place, str] = {}
+    for steps in zip(*runs, strict=True):
+        place = steps[0].label, steps[0].family
+        times[place] += min(step.nanoseconds for step in steps)
+        kernels[place] = steps[0].kernel
+    return times, kernels
+
+
+def _groups(chosen: Mapping[Place, str]) -> dict[tuple[str, str], list[Place]]:
+    """Instructions that share their alternatives: by family and types."""
+    groups: defaultdict[tuple[str, str], list[Place]] = defaultdict(list)
+    for place, kernel in chosen.items():
+        groups[place[1], kernel.rpartition("_")[0]].append(place)
+    return groups
+
+
+def _alternatives(family: str, types: str) -> list[str]:
+    """The usable kernels of a family for these types, the naive reference left out."""
+    usable = _core.usable_isas()
+    return [
+        name
+        for kind, name, isa in _core.kernels()
+        if kind == family and isa in usable and name != "reference" and name.rpartition("_")[0] == types
+    ]
+
+
+def _fix(lowered: Lowered, kernels: Mapping[Place, str]) -> None:
+    """Write the choice into the steps, in place of an earlier one."""
+    by_label: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for (label, family), kernel in kernels.items():
+        by_label[label][family] = kernel
+    for step in lowered.walk():
+        step.attrs.pop("kernels", None)
+        if step.name in by_label:
+            step.attrs["kernels"] = by_label[step.name]

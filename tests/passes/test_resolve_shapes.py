@@ -1,0 +1,60 @@
+"""Types and shapes of every value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx.parser
+
+from planish.importing import load_model
+from planish.passes.lift_constants import lift_constants
+from planish.passes.resolve_shapes import resolve_shapes
+
+
+def test_symbolic_dimensions_keep_their_names(apply: Any) -> None:
+    model = apply(
+        resolve_shapes,
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[batch,3,8,8] x, float[4,3,3,3] w) => (float[batch,4,6,6] y) { h = Conv(x, w)  y = Relu(h) }""",
+    )
+    assert str(model.graph[0].outputs[0].shape) == "[batch,4,6,6]"
+
+
+def test_stale_statements_of_the_file_are_replaced(apply: Any) -> None:
+    model = apply(
+        resolve_shapes,
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[5] x) => (float[5] y) <float[7] h> { h = Abs(x)  y = Relu(h) }""",
+    )
+    assert list(model.graph[0].outputs[0].shape) == [5]
+
+
+def test_statements_about_other_domains_are_kept(apply: Any) -> None:
+
+    text = """<ir_version: 10, opset_import: ["" : 21, "com.example" : 1]>
+    g (float[5] x) => (float[5] y) <float[5] h> { h = com.example.Op(x)  y = Relu(h) }"""
+    model = load_model(onnx.parser.parse_model(text))
+    resolve_shapes(model)
+    assert list(model.graph[0].outputs[0].shape) == [5]
+
+
+def test_shapes_inside_branches(apply: Any) -> None:
+    model = apply(
+        resolve_shapes,
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (bool k, float[2,3] x) => (float[2,3] y) {
+          y = If (k) <
+            then_branch = t () => (float[2,3] a) { h = Abs(x)  a = Neg(h) },
+            else_branch = e () => (float[2,3] b) { b = Abs(x) }
+          >
+        }""",
+        first=(lift_constants,),
+    )
+    branch = model.graph[0].attributes["then_branch"].as_graph()
+    assert list(branch[0].outputs[0].shape) == [2, 3]
+
+
+def test_a_second_run_has_nothing_to_do(apply: Any) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]> g (float[5] x) => (float[5] y) { h = Abs(x)  y = Relu(h) }"""
+    model = apply(resolve_shapes, text)
+    assert not resolve_shapes(model)

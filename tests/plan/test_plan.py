@@ -1,0 +1,164 @@
+"""Plans: they run the same bits as the session they were made of, and whatever is wrong with one is a clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import planish
+from planish import _core, plan
+
+GARBAGE = {"node": "AAAA", "op": "Relu", "opset": 21, "captured": []}
+
+
+def small_model() -> bytes:
+    """Conv, Relu, global average, Gemm with a dynamic batch."""
+    rng = np.random.default_rng(0)
+    w = numpy_helper.from_array(rng.standard_normal((8, 3, 3, 3)).astype(np.float32), "w")
+    g = numpy_helper.from_array(rng.standard_normal((8, 5)).astype(np.float32), "g")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1], name="conv"),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "g"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, "H", "W"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])
+    graph = helper.make_graph(nodes, "small", [x], [y], [w, g])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
+@pytest.fixture
+def exported(tmp_path):
+    path = tmp_path / "small.plan"
+    session = planish.InferenceSession(small_model())
+    planish.export(session, path)
+    return session, path
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (2, 3, 5, 9)])
+def test_a_plan_runs_the_same_bits_at_any_shape(exported, shape):
+    session, path = exported
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    (expected,) = session.run(None, {"x": x})
+    for source in (path, str(path), path.read_bytes()):
+        (found,) = planish.InferenceSession(source).run(None, {"x": x})
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_loading_and_running_imports_no_onnx(exported):
+    _, path = exported
+    code = (
+        "import sys, numpy as np, planish\n"
+        f"s = planish.InferenceSession({str(path)!r})\n"
+        "s.run(None, {'x': np.zeros((1, 3, 4, 4), np.float32)})\n"
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('onnx', 'onnx_ir', 'rich')]\n"
+        "assert not bad, bad\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
+def corrupted(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+
+
+def test_every_kind_of_damage_is_an_error(exported, tmp_path):
+    _, path = exported
+    data = path.read_bytes()
+    cases = {
+        "not a plan": b"not a plan at all" + data[17:],
+        "truncated": data[:40],
+        "bytes, ": data[:-1],
+        "format 99": data[:8] + struct.pack("<I", 99) + data[12:],
+        "header was altered": corrupted(data, 70),
+        "section 1 was altered": corrupted(data, 200),
+        "section 2 was altered": corrupted(data, len(data) - 100),
+    }
+    for message, content in cases.items():
+        bad = tmp_path / "bad.plan"
+        bad.write_bytes(content)
+        with pytest.raises(planish.PlanError, match=message):
+            planish.InferenceSession(bad)
+
+
+def test_every_single_byte_matters(exported):
+    """A change of any byte of the header, the table, the manifest or the padding is noticed."""
+    _, path = exported
+    data = path.read_bytes()
+    for at in range(0, 4096, 7):
+        with pytest.raises(planish.PlanishError):
+            planish.InferenceSession(corrupted(data, at)).run(None, {"x": np.zeros((1, 3, 4, 4), np.float32)})
+
+
+def test_a_plan_for_an_isa_that_the_machine_lacks(exported, tmp_path):
+    from planish import _core
+
+    session, _ = exported
+    lacking = sorted(set(_core.built_isas()) - set(_core.cpu_isas()))
+    if not lacking:
+        pytest.skip("this machine has every instruction set that was built")
+    path = tmp_path / "other.plan"
+    planish.export(session, path, isa=[lacking[0]])
+    with pytest.raises(planish.PlanError, match=f"made for {lacking[0]}, which this machine lacks"):
+        planish.InferenceSession(path)
+
+
+def test_fixed_shapes(exported, tmp_path):
+    session, _ = exported
+    path = tmp_path / "fixed.plan"
+    planish.export(session, path, shapes={"x": [1, 3, 8, 8]})
+    with pytest.raises(planish.InputError, match=r"expected float32\[1,3,8,8\]"):
+        planish.InferenceSession(path).run(None, {"x": np.zeros((2, 3, 8, 8), np.float32)})
+
+
+def test_steps_that_need_the_fallback_are_named(tmp_path):
+    node = helper.make_node("Det", ["x"], ["y"])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
+    model = helper.make_model(
+        helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 13)], ir_version=8
+    )
+    with pytest.raises(planish.PlanError, match="Det have no native kernel"):
+        planish.export(model.SerializeToString(), tmp_path / "a.plan")
+    planish.export(model.SerializeToString(), tmp_path / "b.plan", allow_fallback=True)
+    (found,) = planish.InferenceSession(tmp_path / "b.plan").run(None, {"x": np.array([[2, 1], [1, 3]], np.float32)})
+    assert found == pytest.approx(5)
+
+
+def test_an_output_that_cannot_be_written(exported):
+    session, _ = exported
+    with pytest.raises(planish.OutputError, match="no-such-folder"):
+        plan.export(session, "/no-such-folder/a.plan")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["steps"][0][4].update(branches=[{}]),
+        lambda m: m["steps"][0][4].update(_evaluator=[1]),
+        lambda m: m["steps"][0].__setitem__(0, "onnx"),
+        lambda m: m["steps"][0].__setitem__(slice(0, 5), ["onnx", "s", [0], m["steps"][0][3], GARBAGE]),
+        lambda m: m["steps"][0].__setitem__(3, m["steps"][0][3] * 2),
+        lambda m: m["steps"][0][4].update(pads=[10**40] * 4),
+        lambda m: m["inputs"][0].update(dtype="object"),
+    ],
+    ids=["branches", "private", "no node", "no protobuf", "one output twice", "huge", "dtype"],
+)
+def test_a_manifest_with_sound_checksums_and_wrong_contents_is_an_error(exported, change):
+    _, path = exported
+    sections = plan._sections(str(path), _core.Memory.map_file(str(path)))
+    manifest = json.loads(bytes(sections[plan._MANIFEST]))
+    change(manifest)
+    constants = bytes(sections[plan._CONSTANTS])
+    damaged = b"".join(plan._assemble(json.dumps(manifest).encode(), [constants], len(constants)))
+    x = np.zeros((1, 3, 4, 4), object if manifest["inputs"][0]["dtype"] == "object" else np.float32)
+    with pytest.raises(planish.PlanishError):
+        planish.InferenceSession(damaged).run(None, {"x": x})

@@ -1,0 +1,216 @@
+"""The session's contract: what it accepts and refuses; that runs are independent of each other and of threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import planish
+from planish import _core
+from tests.lowering.harness import parse
+from tests.lowering.quantized import Net
+
+IMAGE = "float[n,3,32,32] x"
+
+
+def convolution() -> planish.InferenceSession:
+    w = np.random.default_rng(0).standard_normal((8, 3, 3, 3)).astype(np.float32)
+    return planish.InferenceSession(
+        parse("c = Conv (x, W) y = Relu (c)", IMAGE, "float[n,8,h,w] y", constants={"W": w})
+    )
+
+
+def integer_network() -> tuple[object, dict[str, np.ndarray]]:
+    """Convolution, depthwise, residual, pool and product, all in bytes, with two inputs that share a batch."""
+    rng = np.random.default_rng(0)
+
+    def weights(*shape: int) -> str:
+        return net.weights(rng.integers(-127, 128, shape).astype(np.int8), 0.00713, np.int8(0))
+
+    net = Net()
+    x = net.qdq(net.input("x", ["n", 3, "h", "w"]), 0.02017, np.uint8(120))
+    a = net.qdq(net.op("Relu", net.op("Conv", x, weights(16, 3, 3, 3), pads=[1, 1, 1, 1])), 0.04019, np.uint8(0))
+    b = net.qdq(net.op("Conv", a, weights(16, 1, 3, 3), group=16, pads=[1, 1, 1, 1]), 0.06131, np.uint8(131))
+    c = net.qdq(
+        net.op("Add", a, net.qdq(net.op("Conv", b, weights(16, 16, 1, 1)), 0.11713, np.int8(3))), 0.13, np.uint8(9)
+    )
+    p = net.qdq(net.op("GlobalAveragePool", net.op("MaxPool", c, kernel_shape=[2, 2])), 0.0917, np.uint8(5))
+    y = net.op("MatMul", net.op("Flatten", p), weights(16, 10))
+    net.output(net.qdq(y, 0.0931, np.uint8(120)), rank=2)
+    return net.model(), {"x": rng.standard_normal((3, 3, 13, 11)).astype(np.float32)}
+
+
+WRONG = {
+    "missing": ({}, r"input 'x': missing; feed float32\[n,3,32,32\]"),
+    "unknown": (
+        {"x": np.zeros((1, 3, 32, 32), np.float32), "z": 1},
+        r"input 'z': the model has no such input; it takes x",
+    ),
+    "double": ({"x": np.zeros((1, 3, 32, 32))}, r"expected float32\[n,3,32,32\], got float64\[1, 3, 32, 32\]; cast"),
+    "integers": ({"x": [[1, 2]]}, r"got int64\[1, 2\]; cast"),
+    "channels_last": ({"x": np.zeros((1, 32, 32, 3), np.float32)}, "transpose to NCHW"),
+    "rank": ({"x": np.zeros((3, 32, 32), np.float32)}, "reshape it"),
+    "byte_order": ({"x": np.zeros((1, 3, 32, 32), ">f4")}, "byte order"),
+    "text": ({"x": "image.png"}, "got str"),
+    "ragged": ({"x": [[1.0], [1.0, 2.0]]}, "input 'x'"),
+    "nothing": ({"x": None}, "input 'x'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_inputs_are_one_line_errors(name):
+    feeds, message = WRONG[name]
+    session = convolution()
+    session.run(None, {"x": np.zeros((1, 3, 32, 32), np.float32)})  # a signature that was accepted changes nothing
+    with pytest.raises(planish.InputError, match=message) as error:
+        session.run(None, feeds)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_output_names_the_choices():
+    with pytest.raises(planish.InputError, match="output 'z': the model has no such output; choose from y"):
+        convolution().run(["z"], {"x": np.zeros((1, 3, 32, 32), np.float32)})
+
+
+def test_inputs_that_disagree_on_a_symbol():
+    session = planish.InferenceSession(parse("y = Add (a, b)", "float[n,2] a, float[n,2] b", "float[n,2] y"))
+    one, two = np.zeros((1, 2), np.float32), np.zeros((2, 2), np.float32)
+    session.run(None, {"a": two, "b": two})
+    with pytest.raises(planish.InputError, match="dimension 'n' is 2, but 1 in input 'a'"):
+        session.run(None, {"a": one, "b": two})
+
+
+def test_shapes_that_do_not_fit_name_the_node():
+    session = planish.InferenceSession(parse("y = MatMul (a, b)", "float[n,m] a, float[k,l] b", "float[n,l] y"))
+    with pytest.raises(planish.PlanishError, match="do not multiply") as error:
+        session.run(None, {"a": np.zeros((2, 3), np.float32), "b": np.zeros((2, 3), np.float32)})
+    assert "\n" not in str(error.value)
+
+
+def test_known_indices_outside_are_an_error_and_computed_ones_read_zero():
+    x = np.arange(1, 4, dtype=np.float32)
+    session = planish.InferenceSession(parse("y = Gather (x, i)", "float[n] x, int64[m] i", "float[m] y"))
+    assert session.run(None, {"x": x, "i": np.int64([2, -3])})[0].tolist() == [3, 1]
+    for bad in (3, -4, 2**62):
+        assert session.run(None, {"x": x, "i": np.int64([0, bad])})[0].tolist() == [1, 0]
+    model = parse("y = Gather (x, i)", "float[n] x", "float[m] y", constants={"i": np.int64([0, 3])})
+    with pytest.raises(planish.PlanishError, match="index 3 is outside axis 0 of size 3"):
+        planish.InferenceSession(model).run(None, {"x": x})
+
+
+def test_a_tensor_beyond_the_budget_is_an_error():
+    model = parse("y = Expand (x, s)", "float[n] x, int64[k] s", "float[p,q] y")
+    session = planish.InferenceSession(model, planish.SessionOptions(byte_budget=1 << 20))
+    for shape in ([1 << 10, 1 << 10], [1 << 40, 1 << 40], [1 << 62, 4]):
+        with pytest.raises(planish.PlanishError) as error:
+            session.run(None, {"x": np.ones(1, np.float32), "s": np.int64(shape)})
+        assert "\n" not in str(error.value)
+
+
+def test_nan_and_infinity_pass_through_float_and_are_defined_in_bytes():
+    model = parse("y = Relu (x)", "float[n] x", "float[n] y")
+    (y,) = planish.InferenceSession(model).run(None, {"x": np.float32([np.nan, np.inf, -np.inf, -1])})
+    assert np.isnan(y[0])
+    assert y[1:].tolist() == [np.inf, 0, 0]
+    net = Net()
+    net.output(net.q(net.input("x", ["n"]), 0.5, np.uint8(10)), np.uint8, rank=1)
+    (y,) = planish.InferenceSession(net.model()).run(None, {"x": np.float32([np.nan, np.inf, -np.inf, 1e30, -1e30])})
+    assert y.tolist() == [0, 255, 0, 255, 0]
+
+
+def test_strided_and_read_only_inputs():
+    session = convolution()
+    x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    (expected,) = session.run(None, {"x": x})
+    strided = np.asfortranarray(x)
+    locked = x.copy()
+    locked.flags.writeable = False
+    for form in (strided, locked, x[::-1].copy()[::-1]):
+        np.testing.assert_array_equal(session.run(None, {"x": form})[0], expected)
+
+
+def test_integer_results_do_not_depend_on_isa_or_threads():
+    model, feeds = integer_network()
+    results = []
+    try:
+        for isa in _core.usable_isas():
+            _core.set_isa(isa)
+            for threads in (1, 2, 5):
+                session = planish.InferenceSession(model, planish.SessionOptions(intra_op_num_threads=threads))
+                results.append(session.run(None, feeds)[0])
+    finally:
+        _core.set_isa("")
+    assert len(np.unique(results[0])) > 5
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+def test_eight_threads_share_a_session():
+    """Every thread feeds its own data at changing shapes, and gets what a lone run gives."""
+    model, _ = integer_network()
+    session = planish.InferenceSession(model, planish.SessionOptions(intra_op_num_threads=2))
+    rng = np.random.default_rng(1)
+    shapes = [(1, 3, 8, 8), (2, 3, 9, 7), (3, 3, 16, 5)]
+    feeds = [rng.standard_normal(shapes[i % 3]).astype(np.float32) for i in range(24)]
+    expected = [planish.InferenceSession(model).run(None, {"x": x})[0] for x in feeds]
+    start = threading.Barrier(8)
+
+    def work(first: int) -> None:
+        start.wait()
+        for i in range(60):
+            at = (first * 3 + i) % len(feeds)
+            np.testing.assert_array_equal(session.run(None, {"x": feeds[at]})[0], expected[at])
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work, i) for i in range(8)]:
+            done.result()
+
+
+def test_signatures_are_bounded():
+    from planish.runtime import executor
+
+    session = planish.InferenceSession(parse("y = Relu (x)", "float[n] x", "float[n] y"))
+    for n in [*range(executor.CACHE_SIZE + 20), 5, 5]:
+        assert session.run(None, {"x": -np.ones(n, np.float32)})[0].tolist() == [0] * n
+    assert len(session.executor._cache) == executor.CACHE_SIZE
+
+
+def test_no_output_names_mean_all_outputs():
+    session = planish.InferenceSession(parse("a = Relu (x) b = Neg (x)", "float[2] x", "float[2] a, float[2] b"))
+    assert len(session.run([], {"x": np.ones(2, np.float32)})) == 2
+
+
+def test_a_pool_makes_do_with_the_threads_the_system_grants():
+    code = (
+        "import resource, numpy as np\n"
+        "from planish import _core\n"
+        "x, y = np.ones((512, 512), np.float32), np.zeros((512, 512), np.float32)\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20),) * 2)\n"
+        "program = _core.Program(threads=8)\n"
+        "view = (x.shape, x.strides)\n"
+        "a, b, f32 = program.input(0, x.nbytes), program.output(0, y.nbytes), _core.DTYPES.index('float32')\n"
+        "program.add('copy', 'copy', [(a, 0, f32, *view)], [(b, 0, f32, *view)], {})\n"
+        "program.finalize()\n"
+        "program.run([x], [y])\n"
+        "assert (x == y).all()\n"
+    )
+    environment = {**os.environ, "PLANISH_NUM_THREADS": "1024"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_fallback_steps_may_follow_one_another_without_end():
+    """More than Python's frames: what a segment is found by does not nest."""
+    shifts = ('"LEFT"', '"RIGHT"')
+    body = " ".join(f"b{i} = BitShift <direction = {shifts[i % 2]}> (b{i - 1}, one)" for i in range(1, 1101))
+    model = parse(body, "uint8[n] b0", "uint8[n] b1100", constants={"one": np.array([1], np.uint8)})
+    x = np.array([2, 5, 255], np.uint8)
+    (found,) = planish.InferenceSession(model).run(None, {"b0": x})
+    np.testing.assert_array_equal(found, x & 0xFE)
