@@ -61,14 +61,9 @@ def by_reference(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Arr
 
 
 def by_onnxruntime(model: onnx.ModelProto, feeds: Mapping[str, Array], optimize: bool = False) -> list[Array]:
-    import onnxruntime as ort
+    from tests.exact_onnxruntime import exact_session
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    if not optimize:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model.SerializeToString(), options).run(None, dict(feeds))
+    return exact_session(model, optimize).run(None, dict(feeds))
 
 
 def assert_close(results: list[Array], expected: list[Array], scale: float = 1e-5) -> None:

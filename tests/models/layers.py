@@ -7,21 +7,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
+
+from tests.exact_onnxruntime import exact_session
 
 Array = np.ndarray[Any, Any]
 _BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
 #: Operators of which the result must equal ONNX Runtime's bit for bit.
 EXACT = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"})
-
-
-def ort_session(model: onnx.ModelProto, optimize: bool) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    if not optimize:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model.SerializeToString(), options)
 
 
 def byte_tensors(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
@@ -31,7 +23,7 @@ def byte_tensors(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, A
     names = [name for node in model.graph.node for name in node.output if name and node.op_type not in _FLOAT_RESULTS]
     known = {o.name for o in model.graph.output}
     exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
-    session = ort_session(exposed, optimize=False)
+    session = exact_session(exposed)
     results = session.run([o.name for o in session.get_outputs()], feeds)
     found = dict(zip([o.name for o in session.get_outputs()], results, strict=True))
     return {name: value for name, value in found.items() if value.dtype in (np.uint8, np.int8)}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import planish
 
-ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
+
+from tests.exact_onnxruntime import exact_session
 
 FLOAT = [
     "audio/DTLN_model_1", "audio/gtcrn_simple", "audio/silero_vad_16k_op15", "detect/FastestDet",
@@ -46,12 +49,7 @@ def feeds_of(session, seed: int = 0, **dimensions: int) -> dict[str, np.ndarray]
 
 
 def reference(path: Path, feeds, optimize: bool = True):
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    if not optimize:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(str(path), options).run(None, feeds)
+    return exact_session(onnx.load(path), optimize).run(None, feeds)
 
 
 @pytest.mark.parametrize("name", FLOAT)

@@ -19,7 +19,8 @@ ort = pytest.importorskip("onnxruntime")
 import shared_data  # noqa: E402
 
 import planish  # noqa: E402
-from tests.models.layers import EXACT, Array, byte_tensors, cut, ort_session  # noqa: E402
+from tests.exact_onnxruntime import exact_session  # noqa: E402
+from tests.models.layers import EXACT, Array, byte_tensors, cut  # noqa: E402
 
 FOLDER = Path(os.environ.get("PLANISH_TEST_MODELS") or "missing")
 DATA = FOLDER.parent / "data"
@@ -114,7 +115,7 @@ def test_layers_differ_by_a_step_at_most(case, record_property):
 def test_no_further_than_optimized_onnxruntime(case, record_property):
     model, inputs = case
     session = planish.InferenceSession(model)
-    plain, optimized = ort_session(model, optimize=False), ort_session(model, optimize=True)
+    plain, optimized = exact_session(model, optimize=False), exact_session(model, optimize=True)
     mine, theirs = [], []
     for x in inputs:
         feeds = _feeds(model, x)
