@@ -1,4 +1,4 @@
-"""How the operators of opsets 7 to 20 are written in opset 21.
+"""How the operators of older opsets are written in opset 21.
 
 A rule rewrites one node of an older opset into nodes of opset 21 with the same meaning. Operators without a rule kept
 their meaning; their newer versions only accept more types or have new optional attributes. Each entry of `RULES` gives
@@ -190,6 +190,16 @@ def _scatter(node: onnx_ir.Node, opset: int) -> None:
     node.op_type = "ScatterElements"
 
 
+def _prelu(node: onnx_ir.Node, opset: int) -> None:
+    """Before opset 7 a vector of slopes belonged to the channels instead of the last axis."""
+    dims, slopes = dims_of(node.inputs[0]), dims_of(node.inputs[1])
+    if dims is None or slopes is None or len(slopes) != 1 or slopes[0] == 1 or len(dims) < 3:
+        return
+    axes = add_constant(_graph(node), np.arange(1, len(dims) - 1), f"{node.name}.axes")
+    slope = make_node("Unsqueeze", [node.inputs[1], axes], dtype=node.inputs[1].dtype if node.inputs[1] else None)
+    node.replace_input_with(1, insert_before(node, slope))
+
+
 def _scan(node: onnx_ir.Node, opset: int) -> None:
     """Opset 8 scanned a batch of sequences; a batch of one is squeezed away in front and put back behind."""
     batches = [(dims_of(value) or (None,))[0] for value in node.inputs[1:]]
@@ -251,6 +261,7 @@ RULES: dict[str, tuple[int, Rule]] = {
     "GroupNormalization": (21, _group_normalization),
     "Hardmax": (13, _softmax),
     "LogSoftmax": (13, _softmax),
+    "PRelu": (7, _prelu),
     "Pad": (11, _pad),
     "ReduceSum": (13, _axes_to_input),
     "Resize": (13, _resize),

@@ -12,14 +12,14 @@ from planish.passes.weightless import replace_by_proto
 #: The opset of canonical models: the first with blocked quantization and 4-bit types, in IR version 10.
 TARGET = 21
 _TARGET_IR = 10
-#: The rules start here; older opsets go through onnx's own converter first.
+#: Older opsets go through onnx's own converter up to this one first.
 _OLDEST = 7
 
 
 def upgrade_opset(model: onnx_ir.Model) -> bool:
     """Rewrite a model of opset 1 to 20 in opset 21; newer models keep their opset.
 
-    From opset 7 by the rules of `opset_rules`; below by onnx's version converter, up to 7. Other domains are untouched.
+    By the rules of `opset_rules`; below opset 7 by onnx's version converter first, up to 7. Other domains stay.
 
     Guarantees: attributes that became inputs are inputs, Softmax and its like normalise one axis, Upsample and Scatter
     do not occur, the opset is at least 21 and the IR version at least 10. Raises ModelError for the few old forms
@@ -30,7 +30,6 @@ def upgrade_opset(model: onnx_ir.Model) -> bool:
         return False
     if opset < _OLDEST:
         _convert_by_onnx(model, opset)
-        opset = _OLDEST
     for node in nodes_of(model, *RULES):
         before, rule = RULES[node.op_type]
         if opset < before:
