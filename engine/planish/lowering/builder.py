@@ -107,7 +107,7 @@ class Builder:
             operands = (dynamic.tensor, dynamic.scale, dynamic.zero)
             self.lowered.steps.append(Step("dequantize", f"dequantize {value.name}", operands, (number,), {}))
         elif self._bytes(value) is not None:
-            number = self._flip(value.name or "", self.bytes(value), "int8")
+            number = self.flip(value.name or "", self.bytes(value), "int8")
         else:
             constant = self.constant(value)
             if constant is None:
@@ -147,7 +147,7 @@ class Builder:
             if constant is not None:
                 number = self.lowered.constant(value.name or "", (constant.view(np.uint8) ^ 0x80).astype(np.uint8))
             else:
-                number = self._flip(value.name or "", self.tensor(value) if raw is None else raw, "uint8")
+                number = self.flip(value.name or "", self.tensor(value) if raw is None else raw, "uint8")
             self.bytes_of[value] = number
         return number
 
@@ -222,7 +222,8 @@ class Builder:
         )
         return number
 
-    def _flip(self, name: str, tensor: int, dtype: str) -> int:
+    def flip(self, name: str, tensor: int, dtype: str) -> int:
+        """The bytes of a tensor with 128 added, as `dtype`: s8 ↔ u8."""
         table = self.lowered.constant("flip", np.arange(256, dtype=np.uint8) ^ 0x80)
         number = self.lowered.tensor(name)
         self.lowered.steps.append(Step("table", f"flip {name}", (tensor, table), (number,), {"dtype": dtype}))

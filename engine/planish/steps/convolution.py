@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from planish.errors import ModelError
 from planish.runtime.view import View, channels_last
 from planish.steps.kind import Fact, Facts, Kind, register
+from planish.steps.packing import packed_dense, packed_depthwise
 from planish.steps.pooling import resolve_pads, window_output
 
 if TYPE_CHECKING:
@@ -63,6 +65,10 @@ class Conv(Kind):
         return [Fact(step.attrs["dtype"], (x.shape[0], step.attrs["N"], *sizes))]
 
     def emit(self, step: Step, e: Emitter) -> None:
+        self.emit_with(step, e, e.input(1))
+
+    def emit_with(self, step: Step, e: Emitter, weights: View) -> None:
+        """The instructions, for weights that lie packed in `weights`."""
         x = e.input(0)
         last = channels_last(len(x.shape))
         attrs, sizes = self.window(step, x.shape[2:])
@@ -76,8 +82,51 @@ class Conv(Kind):
             attrs["transposed"] = 1
         y = e.output(0, last)
         count = 4 if step.attrs.get("family") == "dwconv" else 5  # depthwise weights hold their zero points
-        operands = [x.permute(last), *(e.optional(i) for i in range(1, count))]
-        add_with_residual(step, e, attrs, operands, y, last)
+        vectors = [_dense_vector(e, e.optional(i)) for i in range(2, count)]
+        add_with_residual(step, e, attrs, [x.permute(last), weights, *vectors], y, last)
+
+
+@register
+class ComputedConv(Conv):
+    """As conv, with weights of the run: input 1 is what ONNX calls W, float32 or int8, packed in every run.
+
+    Attributes as conv's without family, N, C and kernel, which follow from W's shape; no residual.
+    """
+
+    name = "computed_conv"
+
+    @staticmethod
+    def resolved(step: Step, w: Fact | View) -> Step:
+        """The step with the attributes that follow from W."""
+        shape, groups = w.shape, step.attrs["groups"]
+        transposed = bool(step.attrs.get("transposed"))
+        if not 3 <= len(shape) <= 5 or groups < 1 or shape[0] % groups or 0 in shape[:2]:
+            raise ModelError(
+                f"node '{step.name}' (conv): weights of shape {list(shape)} in {groups} groups; check their shape"
+            )
+        n, c = (shape[1] * groups, shape[0]) if transposed else (shape[0], shape[1] * groups)
+        attrs = {**step.attrs, "N": n, "C": c, "kernel": list(shape[2:])}
+        if not transposed and groups == n == c and groups > 1 and w.dtype == "float32":
+            attrs["family"] = "dwconv"
+        return replace(step, attrs=attrs)
+
+    def infer(self, step: Step, facts: Facts) -> list[Fact]:
+        return super().infer(self.resolved(step, facts[1]), facts)
+
+    def emit(self, step: Step, e: Emitter) -> None:
+        w = e.input(1)
+        resolved = self.resolved(step, w)
+        if resolved.attrs.get("family") == "dwconv":
+            self.emit_with(resolved, e, packed_depthwise(e, e.reshaped(w, (w.shape[0], *w.shape[2:]))))
+            return
+        groups, axes = step.attrs["groups"], range(3, len(w.shape) + 1)
+        split = e.reshaped(w, (groups, w.shape[0] // groups, *w.shape[1:]))
+        order = (0, 2, *axes, 1) if step.attrs.get("transposed") else (0, 1, *axes, 2)
+        self.emit_with(resolved, e, packed_dense(e, split.permute(order)))
+
+
+def _dense_vector(e: Emitter, view: View | None) -> View | None:
+    return None if view is None or not view.shape else e.innermost(view, 0, (0,))
 
 
 def _merge_width(e: Emitter, x: View, attrs: dict[str, Any], width: int, fill: int) -> View:

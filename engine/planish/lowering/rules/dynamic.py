@@ -64,10 +64,13 @@ def lower_integer_operator(b: Builder, node: ir.Node) -> None:
     x, x_zero, w_zero = node.inputs[0], *(node.inputs[i] if len(node.inputs) > i else None for i in (2, 3))
     assert x is not None
     conv = node.op_type == "ConvInteger"
+    weights = b.weights(node.inputs[1])
+    computed_zero = w_zero is not None and b.constant(w_zero) is None
+    if weights is None or computed_zero or (not conv and weights.values.ndim != 2):
+        lower_computed(b, node, [x, x_zero, node.inputs[1], w_zero])
+        return
     anchor = linear.conv_anchor(b, node, node.inputs[1]) if conv else linear.gemm_anchor(b, node, node.inputs[1], False)
     zeros, n = b.constant(w_zero), anchor.attrs["N"]
-    if w_zero is not None and zeros is None:
-        raise Unsupported("a zero point of the weights that is computed")
     w_zeros = None if zeros is None else np.broadcast_to(zeros.ravel(), (n,))
     signed = x.dtype == ir.DataType.INT8
     known = b.constant(x_zero)
@@ -78,9 +81,7 @@ def lower_integer_operator(b: Builder, node: ir.Node) -> None:
             linear.emit_integer(b, anchor, b.bytes(x), zero, w_zeros, np.zeros(n, np.int64), None, None),
         )
         return
-    if signed:
-        raise Unsupported("a computed zero point of an int8 tensor")
-    bytes_, zero_tensor = b.bytes(x), b.tensor(x_zero)
+    bytes_, zero_tensor = b.bytes(x), b.bytes(x_zero)
     scaling = _scaling_behind(node, n)
     if scaling is None:
         b.define(node.outputs[0], _emit(b, anchor, bytes_, zero_tensor, w_zeros, ABSENT))
@@ -96,6 +97,14 @@ def lower_integer_operator(b: Builder, node: ir.Node) -> None:
 
     b.done.add(cast)
     b.late[product] = finish
+
+
+def lower_computed(b: Builder, node: ir.Node, operands: list[ir.Value | None]) -> None:
+    """The raw sums of x, its zero point, w, its zero point, where not all of w is constant."""
+    from planish.lowering.rules import computed
+
+    sums = computed.computed_conv_integer if node.op_type == "ConvInteger" else computed.computed_product_integer
+    b.define(node.outputs[0], sums(b, node, operands))
 
 
 def _scaling_behind(node: ir.Node, n: int) -> tuple[ir.Node, ir.Node, ir.Value] | None:
@@ -126,21 +135,22 @@ def _emit(b: Builder, anchor: linear.Anchor, x: int, x_zero: int, w_zero: Array 
     (wide_zero,) = b.add("cast", anchor.node, [x_zero], {"to": "int32"})
     (bias,) = b.add("binary", anchor.node, [column, wide_zero], {"op": "mul"})
     anchor.attrs.update(x_zero=0, dtype="int32" if scales == ABSENT else "float32")
-    return linear.add_integer_step(b, anchor, _padded(b, anchor, x, x_zero), stored, bias, scales)
+    return linear.add_integer_step(b, anchor, pad_with(b, anchor.node, anchor.attrs, x, x_zero), stored, bias, scales)
 
 
-def _padded(b: Builder, anchor: linear.Anchor, x: int, zero: int) -> int:
-    """x with the convolution's padding (removed from the anchor) made of its computed zero point."""
-    auto = anchor.attrs.pop("auto_pad", "NOTSET")
-    pads = anchor.attrs.pop("pads", None)
+def pad_with(b: Builder, node: ir.Node, attrs: dict[str, Any], x: int, zero: int) -> int:
+    """x with the padding of the convolution that `attrs` describes, which loses it, made of the zero point `zero`."""
+    auto = attrs.pop("auto_pad", "NOTSET")
+    pads = attrs.pop("pads", None)
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        window = {k: anchor.attrs.get(k) for k in ("kernel", "strides", "dilations")}
-        attrs = {"mode": "constant", "window": {**window, "auto_pad": auto}}
-        (made,) = b.add("pad", anchor.node, [x, ABSENT, zero], attrs)
+        window = {k: attrs.get(k) for k in ("kernel", "strides", "dilations")}
+        if window["kernel"] is None:
+            raise Unsupported("automatic padding for a window that is computed")
+        (made,) = b.add("pad", node, [x, ABSENT, zero], {"mode": "constant", "window": {**window, "auto_pad": auto}})
         return made
     if pads is None or not any(pads) or auto == "VALID":
         return x
     half = len(pads) // 2
     borders = b.lowered.constant("pads", np.array([0, 0, *pads[:half], 0, 0, *pads[half:]], np.int64))
-    (made,) = b.add("pad", anchor.node, [x, borders, zero], {"mode": "constant"})
+    (made,) = b.add("pad", node, [x, borders, zero], {"mode": "constant"})
     return made

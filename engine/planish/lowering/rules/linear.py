@@ -76,22 +76,27 @@ def conv_anchor(b: Builder, node: ir.Node, value: ir.Value | None) -> Anchor:
     if weights is None:
         raise Unsupported("convolution weights that are computed")
     shape = weights.values.shape
-    get = node.attributes
-    groups = get.get_int("group", 1)
-    transposed = node.op_type == "ConvTranspose"
+    attrs = conv_attrs(node)
+    groups, transposed = attrs["groups"], node.op_type == "ConvTranspose"
     if len(shape) < 3 or len(shape) > 5 or groups < 1 or shape[0] % groups:
         raise Unsupported(f"convolution weights of shape {list(shape)} in {groups} groups")
-    attrs: dict[str, Any] = {
-        "family": "conv", "kernel": list(shape[2:]), "groups": groups,
+    attrs.update({
+        "family": "conv", "kernel": list(shape[2:]),
         "N": shape[1] * groups if transposed else shape[0], "C": shape[0] if transposed else shape[1] * groups,
-        "auto_pad": get.get_string("auto_pad", "NOTSET"),
-    }  # fmt: skip
+    })  # fmt: skip
+    return Anchor(node, "conv", weights, attrs, groups, transposed)
+
+
+def conv_attrs(node: ir.Node) -> dict[str, Any]:
+    """The attributes of a convolution that do not depend on its weights."""
+    get = node.attributes
+    attrs: dict[str, Any] = {"groups": get.get_int("group", 1), "auto_pad": get.get_string("auto_pad", "NOTSET")}
     for key in ("strides", "dilations", "pads", "output_padding", "output_shape"):
         if get.get_ints(key, None) is not None:
             attrs[key] = list(get[key].as_ints())
-    if transposed:
+    if node.op_type == "ConvTranspose":
         attrs["transposed"] = 1
-    return Anchor(node, "conv", weights, attrs, groups, transposed)
+    return attrs
 
 
 def gemm_anchor(b: Builder, node: ir.Node, value: ir.Value | None, trans_b: bool) -> Anchor:
@@ -105,8 +110,12 @@ def gemm_anchor(b: Builder, node: ir.Node, value: ir.Value | None, trans_b: bool
 
 @rule("Conv", "ConvTranspose")
 def lower_conv(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "float32")
+    for value in node.inputs:
+        require(value, "float32")
     bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if b.weights(node.inputs[1]) is None:
+        b.lower_to("computed_conv", node, [*node.inputs[:2], bias], {**conv_attrs(node), "dtype": "float32"})
+        return
     lower_anchor(b, conv_anchor(b, node, node.inputs[1]), bias)
 
 
@@ -198,7 +207,8 @@ def lower_anchor(b: Builder, anchor: Anchor, bias: ir.Value | None, bias_value: 
     node = anchor.node
     constant_bias = bias_value if bias_value is not None else b.constant(bias)
     if bias is not None and constant_bias is None:
-        raise Unsupported("a bias that is computed")
+        b.define(anchor.output, emit_float(b, anchor, b.tensor(node.inputs[0]), b.tensor(bias)))
+        return
     source = b.quantized(node.inputs[0])
     if source is not None and lower_integer(b, anchor, source, bias, constant_bias):
         return
@@ -214,11 +224,14 @@ def lower_anchor(b: Builder, anchor: Anchor, bias: ir.Value | None, bias_value: 
     b.define(anchor.output, made)
 
 
-def emit_float(b: Builder, anchor: Anchor, x: int, bias: Array | None) -> int:
-    """A float step; its weights in the format that lowering chooses."""
+def emit_float(b: Builder, anchor: Anchor, x: int, bias: Array | int | None) -> int:
+    """A float step; its weights in the format that lowering chooses. The bias [N] may be a tensor of the run."""
     anchor.attrs["dtype"] = "float32"
     packed = formats.pack_float(b, anchor)
-    bias_tensor = ABSENT if bias is None else b.lowered.constant(f"{anchor.node.name}.bias", bias)
+    if bias is None:
+        bias_tensor = ABSENT
+    else:
+        bias_tensor = bias if isinstance(bias, int) else b.lowered.constant(f"{anchor.node.name}.bias", bias)
     (made,) = b.add(anchor.kind, anchor.node, [x, packed, bias_tensor], anchor.attrs)
     return made
 

@@ -51,8 +51,11 @@ def lower_batch_norm(b: Builder, node: ir.Node) -> None:
     """What canonicalisation could not fold: per-channel scale and shift."""
     parameters = [b.constant(v) for v in node.inputs[1:5]]
     rank = _rank(node)
-    if any(p is None for p in parameters) or node.attributes.get_int("training_mode", 0) != 0:
-        raise Unsupported("BatchNormalization with computed parameters")
+    if node.attributes.get_int("training_mode", 0) != 0:
+        raise Unsupported("BatchNormalization in training mode")
+    if any(p is None for p in parameters):
+        _lower_computed_batch_norm(b, node, rank)
+        return
     scale, shift, mean, variance = (np.asarray(p, np.float64) for p in parameters)
     factor = scale / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
     shape = (-1, *[1] * (rank - 2))
@@ -60,6 +63,22 @@ def lower_batch_norm(b: Builder, node: ir.Node) -> None:
     offset = b.lowered.constant("shift", (shift - mean * factor).reshape(shape).astype(np.float32))
     (scaled,) = b.add("binary", node, [b.tensor(node.inputs[0]), multiplier], {"op": "mul"})
     (made,) = b.add("binary", node, [scaled, offset], {"op": "add"})
+    b.define(node.outputs[0], made)
+
+
+def _lower_computed_batch_norm(b: Builder, node: ir.Node, rank: int) -> None:
+    """(x - mean) · (scale / sqrt(variance + epsilon)) + bias, of parameters computed in the run."""
+    column = b.lowered.constant("column", np.array([-1, *[1] * (rank - 2)], np.int64))
+    epsilon = b.lowered.constant("epsilon", np.array(node.attributes.get_float("epsilon", 1e-5), np.float32))
+    for value in node.inputs[1:5]:
+        require(value, "float32")
+    scale, bias, mean, variance = (b.add("reshape", node, [b.tensor(v), column])[0] for v in node.inputs[1:5])
+    (shifted,) = b.add("binary", node, [variance, epsilon], {"op": "add"})
+    (deviation,) = b.add("unary", node, [shifted], {"op": "sqrt"})
+    (factor,) = b.add("binary", node, [scale, deviation], {"op": "div"})
+    (centred,) = b.add("binary", node, [b.tensor(node.inputs[0]), mean], {"op": "sub"})
+    (scaled,) = b.add("binary", node, [centred, factor], {"op": "mul"})
+    (made,) = b.add("binary", node, [scaled, bias], {"op": "add"})
     b.define(node.outputs[0], made)
 
 

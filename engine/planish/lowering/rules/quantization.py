@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from planish.lowering.builder import Builder, Quantized, Target, Unsupported, check_scale, dtype_name, require, rule
-from planish.lowering.rules import linear
+from planish.lowering.rules import computed, linear
 from planish.lowering.rules.dynamic import defer_dynamic
 from planish.lowering.rules.elementwise import emit_qbinary, emit_table
 from planish.lowering.rules.movement import requantize
@@ -133,24 +133,50 @@ def _integer_anchor(
 
 @rule("QLinearConv")
 def lower_qlinear_conv(b: Builder, node: ir.Node) -> None:
+    bias = node.inputs[8] if len(node.inputs) > 8 else None
+    known = [b.constant(node.inputs[i]) for i in (1, 2, 3, 4, 5, 6, 7)]
+    if any(v is None for v in known) or (bias is not None and b.constant(bias) is None):
+        _lower_computed_conv(b, node, bias)
+        return
     x, y = _operand(b, node, 0), _result(b, node, 6)
     scale, zero = _stored(b, node, 4)
-    bias = b.constant(node.inputs[8]) if len(node.inputs) > 8 else None
-    _integer_anchor(b, linear.conv_anchor(b, node, node.inputs[3]), x, scale, zero, bias, y)
+    _integer_anchor(b, linear.conv_anchor(b, node, node.inputs[3]), x, scale, zero, b.constant(bias), y)
+
+
+def _lower_computed_conv(b: Builder, node: ir.Node, bias: ir.Value | None) -> None:
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
+    scales = (computed.scale_of(b, node, v) for v in (x_scale, w_scale, y_scale))
+    scale = computed.product_of_scales(b, node, *scales)
+    real = computed.computed_conv_integer(b, node, (x, x_zero, w, w_zero), b.tensor(bias), scale)
+    computed.define_rounded(b, node, real, y_zero)
 
 
 @rule("QLinearMatMul")
 def lower_qlinear_matmul(b: Builder, node: ir.Node) -> None:
-    x, y = _operand(b, node, 0), _result(b, node, 6)
-    if b.constant(node.inputs[3]) is None:
-        other = _operand(b, node, 3)
+    stored = b.constant(node.inputs[3])
+    parameters = [b.constant(node.inputs[i]) for i in (1, 2, 6, 7, 4, 5)]
+    scalar = [p is not None and p.size == 1 for p in parameters]
+    if stored is not None and stored.ndim == 2 and all(scalar[:4]) and all(p is not None for p in parameters[4:]):
+        x, y = _operand(b, node, 0), _result(b, node, 6)
+        scales, zero = _stored(b, node, 4)
+        _integer_anchor(b, linear.gemm_anchor(b, node, node.inputs[3], False), x, scales, zero, None, y)
+    elif all(scalar):
+        x, other, y = _operand(b, node, 0), _operand(b, node, 3), _result(b, node, 6)
         scale = float(np.float32(x.scale) * np.float32(other.scale) / np.float32(y.scale))
         attrs = {"dtype": "uint8", "lhs_zero": x.zero, "rhs_zero": other.zero, "scale": scale, "y_zero": y.zero}
         (made,) = b.add("matmul", node, [x.tensor, other.tensor], attrs)
         b.define_quantized(y, made)
-        return
-    scale_array, zero = _stored(b, node, 4)
-    _integer_anchor(b, linear.gemm_anchor(b, node, node.inputs[3], False), x, scale_array, zero, None, y)
+    else:
+        _lower_computed_matmul(b, node)
+
+
+def _lower_computed_matmul(b: Builder, node: ir.Node) -> None:
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
+    sums = computed.computed_product_integer(b, node, (x, x_zero, w, w_zero))
+    rows = computed.row_scale_of(b, node, x_scale)
+    columns, result = (computed.scale_of(b, node, v) for v in (w_scale, y_scale))
+    scale = computed.product_of_scales(b, node, rows, columns, result)
+    computed.define_rounded(b, node, computed.scaled(b, node, sums, scale), y_zero)
 
 
 @rule("QGemm", domain="com.microsoft")
