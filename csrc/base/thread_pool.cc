@@ -2,21 +2,17 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <climits>
-#include <cstdio>
-#include <cstdlib>
-#include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
 
-#include "base/check.h"
+#include "base/processors.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -31,34 +27,6 @@ void Pause() {
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
-}
-
-int AffinityCount() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
-}
-
-// CPUs granted by the cgroup's bandwidth quota (v2, then v1), rounded up; INT_MAX without a quota.
-int QuotaCount() {
-  long long quota = -1, period = 0;
-  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "re")) {
-    if (std::fscanf(f, "%lld %lld", &quota, &period) != 2) quota = -1;
-    std::fclose(f);
-  } else {
-    const auto read = [](const char* path) {
-      long long value = -1;
-      if (FILE* v1 = std::fopen(path, "re")) {
-        if (std::fscanf(v1, "%lld", &value) != 1) value = -1;
-        std::fclose(v1);
-      }
-      return value;
-    };
-    quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  }
-  if (quota <= 0 || period <= 0) return INT_MAX;
-  return std::max(1, static_cast<int>((quota + period - 1) / period));
 }
 
 // One parallel region. Workers join by taking a ticket; the region lives until the last of them has left.
@@ -170,18 +138,6 @@ Pool* ThePool() {
 }
 
 }  // namespace
-
-int DefaultThreads() {
-  if (const char* text = std::getenv("PLANISH_NUM_THREADS"); text && *text) {
-    char* end = nullptr;
-    const long n = std::strtol(text, &end, 10);
-    if (*end || n < 1 || n > 1024) {
-      Fail("PLANISH_NUM_THREADS: '" + std::string(text) + "' is not a number of threads; use a whole number from 1 to 1024");
-    }
-    return static_cast<int>(n);
-  }
-  return std::min(AffinityCount(), QuotaCount());
-}
 
 void ParallelFor(int64_t tasks, int threads, TaskRef f) {
   const int wanted = static_cast<int>(std::min<int64_t>(tasks, threads));

@@ -6,9 +6,6 @@
 
 namespace planish {
 
-// The processors this process may use: PLANISH_NUM_THREADS, else the affinity mask cut by the cgroup's CPU quota.
-int DefaultThreads();
-
 // A non-owning reference to a callable void(int64_t task, int worker).
 class TaskRef {
  public:

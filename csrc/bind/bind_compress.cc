@@ -1,4 +1,5 @@
 #include "bind/bind.h"
+#include "bind/gil_release.h"
 #include "compress/kmeans1d.h"
 
 namespace py = pybind11;
@@ -11,7 +12,7 @@ void BindCompress(py::module_& m) {
       [](const py::array_t<float, py::array::c_style | py::array::forcecast>& values, size_t k) {
         Clustering found;
         {
-          py::gil_scoped_release release;
+          const GilRelease release;
           found = Kmeans1d(values.data(), static_cast<size_t>(values.size()), k);
         }
         return py::make_tuple(py::array_t<double>(static_cast<py::ssize_t>(k), found.centroids.data()),

@@ -1,6 +1,7 @@
 // planish._core: packed weight formats (formats/*.h). Arrays go in C-contiguous; packed bytes come out as Memory.
 #include "base/check.h"
 #include "bind/bind.h"
+#include "bind/gil_release.h"
 #include "formats/dense.h"
 
 namespace py = pybind11;
@@ -23,7 +24,7 @@ template <class T, Memory (*kPack)(const T*, const DenseShape&)>
 Memory PackDense(const Array<T>& w, int64_t groups) {
   const DenseShape shape = ShapeOf(w, groups);
   const T* data = w.data();
-  const py::gil_scoped_release release;
+  const GilRelease release;
   return kPack(data, shape);
 }
 

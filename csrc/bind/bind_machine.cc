@@ -1,7 +1,9 @@
 // What this machine offers: instruction sets, threads, the registry of kernels.
 #include "base/isa.h"
+#include "base/processors.h"
 #include "base/thread_pool.h"
 #include "bind/bind.h"
+#include "bind/gil_release.h"
 #include "kernels/kernel.h"
 #include "machine/limits.h"
 
@@ -23,7 +25,7 @@ void BindMachine(py::module_& m) {
     Peak peaks[16];
     int count = 0;
     {
-      const py::gil_scoped_release release;
+      const GilRelease release;
       count = MeasurePeaks(peaks, 16);
     }
     std::vector<std::tuple<std::string, std::string, double>> all;
@@ -31,7 +33,7 @@ void BindMachine(py::module_& m) {
     return all;
   }, "Arithmetic limits of one thread, measured now: (arithmetic, instruction set, operations per second).");
   m.def("measure_read_bandwidth", [](int64_t bytes) {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     return MeasureReadBandwidth(bytes);
   }, py::arg("nbytes"), "Bytes per second that one thread reads from a block of this size, measured now.");
   m.def("built_isas", [] { return Names(BuiltIsas()); }, "Instruction sets compiled into this library.");

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "bind/bind.h"
+#include "bind/gil_release.h"
 
 namespace py = pybind11;
 
@@ -34,7 +35,7 @@ void BindMemory(py::module_& m) {
       .def("slice", &Memory::Slice, py::arg("offset"), py::arg("size"),
            "A part of the block, sharing its memory; offset must be a multiple of 64.")
       .def("crc32c", [](const Memory& self) {
-        const py::gil_scoped_release release;
+        const GilRelease release;
         return Crc32c(self.data, self.size);
       }, "CRC-32C (RFC 3720) of the block.")
       .def("__len__", [](const Memory& self) { return self.size; })

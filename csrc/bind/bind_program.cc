@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "bind/bind.h"
+#include "bind/gil_release.h"
 #include "runtime/program.h"
 
 namespace py = pybind11;
@@ -86,7 +87,7 @@ void RunProgram(const Program& program, const py::sequence& inputs, const py::se
   std::vector<std::byte*> pointers(static_cast<size_t>(n_in + n_out));
   Collect(inputs, n_in, false, [&](int i) { return program.input_bytes(i); }, pointers.data());
   Collect(outputs, n_out, true, [&](int i) { return program.output_bytes(i); }, pointers.data() + n_in);
-  const py::gil_scoped_release release;
+  const GilRelease release;
   program.Run(pointers.data(), pointers.data() + n_in, times);
 }
 
@@ -154,7 +155,7 @@ py::tuple RunOp(const std::string& family, const py::sequence& inputs, const py:
   std::vector<std::byte*> pointers;
   for (const Memory& r : results) pointers.push_back(r.data);
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     program.Run(nullptr, pointers.data());
   }
   for (size_t i = 0; i < outputs.size(); ++i) {

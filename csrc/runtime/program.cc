@@ -181,27 +181,32 @@ void Program::Finalize() {
   finalized_ = true;
 }
 
-Memory Program::AcquireArena() const {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!free_arenas_.empty()) {
-      Memory arena = std::move(free_arenas_.back());
-      free_arenas_.pop_back();
-      return arena;
-    }
-  }
-  return options_.guard ? Memory::AllocateGuarded(arena_bytes_, 0, kAlignment) : Memory::Allocate(arena_bytes_);
+Program::~Program() {
+  for (std::atomic<Memory*>& slot : spare_arenas_) delete slot.load(std::memory_order_acquire);
 }
 
-void Program::ReleaseArena(Memory arena) const {
-  const std::lock_guard lock(mutex_);
-  free_arenas_.push_back(std::move(arena));
+std::unique_ptr<Memory> Program::AcquireArena() const {
+  for (std::atomic<Memory*>& slot : spare_arenas_) {
+    if (Memory* spare = slot.exchange(nullptr, std::memory_order_acquire)) return std::unique_ptr<Memory>(spare);
+  }
+  return std::make_unique<Memory>(options_.guard ? Memory::AllocateGuarded(arena_bytes_, 0, kAlignment)
+                                                 : Memory::Allocate(arena_bytes_));
+}
+
+void Program::ReleaseArena(std::unique_ptr<Memory> arena) const {
+  for (std::atomic<Memory*>& slot : spare_arenas_) {
+    Memory* empty = nullptr;
+    if (slot.compare_exchange_strong(empty, arena.get(), std::memory_order_acq_rel)) {
+      arena.release();
+      return;
+    }
+  }
 }
 
 void Program::Run(std::byte* const* inputs, std::byte* const* outputs, int64_t* nanoseconds) const {
   Check(finalized_, "program: not finalized; this is a bug in planish");
   const FloatEnvironment environment;
-  Memory arena = AcquireArena();
+  std::unique_ptr<Memory> arena = AcquireArena();
   const size_t n_in = input_bytes_.size(), n_out = output_bytes_.size();
   constexpr size_t kInlineBases = 64;
   std::byte* inline_bases[kInlineBases];
@@ -212,7 +217,7 @@ void Program::Run(std::byte* const* inputs, std::byte* const* outputs, int64_t* 
     heap_bases.resize(slots);
     bases = heap_bases.data();
   }
-  bases[0] = arena.data;
+  bases[0] = arena->data;
   std::copy_n(inputs, n_in, bases + 1);
   std::copy_n(outputs, n_out, bases + 1 + n_in);
   std::copy(constant_bases_.begin(), constant_bases_.end(), bases + 1 + n_in + n_out);

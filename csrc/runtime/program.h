@@ -5,8 +5,10 @@
 // flight has an arena of its own.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,9 @@ struct ProgramOptions {
 class Program {
  public:
   explicit Program(ProgramOptions options) : options_(options) {}
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
 
   // Each returns the number by which views name the buffer. `index`: position among the arrays given to Run.
   int AddArena(int64_t bytes);
@@ -83,8 +88,8 @@ class Program {
   std::vector<const std::byte*> ConstantData(const std::vector<View>& views) const;  // for OpDesc::data
   void PlanArena();
   void ResolveAddresses();
-  Memory AcquireArena() const;
-  void ReleaseArena(Memory arena) const;
+  std::unique_ptr<Memory> AcquireArena() const;
+  void ReleaseArena(std::unique_ptr<Memory> arena) const;
 
   ProgramOptions options_;
   std::vector<Buffer> buffers_;
@@ -98,8 +103,10 @@ class Program {
   int64_t arena_bytes_ = 0, total_bytes_ = 0;
   bool finalized_ = false;
 
-  mutable std::mutex mutex_;
-  mutable std::vector<Memory> free_arenas_;
+  // Arenas between runs. A run takes one out of its slot by an exchange: nothing a fork could find locked, and after a
+  // burst of concurrent runs no more stay behind than there are slots.
+  static constexpr int kSpareArenas = 4;
+  mutable std::array<std::atomic<Memory*>, kSpareArenas> spare_arenas_{};
 };
 
 }  // namespace planish

@@ -5,8 +5,10 @@ A model that is native throughout is one native call a run; otherwise segments, 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +53,7 @@ class Executor:
         self._lock = threading.Lock()
         self._latest: tuple[Key, Segment] | None = None
         self._value_inputs: set[int] = set()
+        _executors.add(self)
 
     def run(self, feeds: Mapping[int, Array], timings: list[Timing] | None = None) -> list[Array]:
         """`feeds`: checked, C-contiguous arrays by tensor number. Returns arrays the caller owns, in output order."""
@@ -220,6 +223,18 @@ class Executor:
         if segment.wanted is not None:
             news.append((segment.wanted, arrays[segment.wanted].tobytes(), ""))
         return news
+
+
+#: Those alive, whose locks the child of a fork renews: the thread that may have held one does not exist there.
+_executors: weakref.WeakSet[Executor] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for executor in _executors:
+        executor._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def fallback_steps(lowered: Lowered) -> list[Step]:

@@ -1,18 +1,23 @@
-// The thread pool: every task once, callers at the same time, nested regions, children of a fork, the float environment.
+// The thread pool: every task once, callers at the same time, nested regions, children of a fork, the float environment;
+// and how many threads it takes.
 // Small enough to run under the thread sanitizer, which sees what no ordinary test does. With --without-forks the children
 // are left out: the thread sanitizer and emulators cannot start threads in the child of a fork.
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
 
 #include "base/check.h"
+#include "base/processors.h"
 #include "base/thread_pool.h"
 
 #if defined(__x86_64__)
@@ -143,6 +148,37 @@ void TestThreadCount() {
   }
 }
 
+void Write(const std::filesystem::path& file, const char* text) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file) << text;
+}
+
+// Groups of both versions, below one another, with and without a quota.
+void TestQuotas() {
+  char name[] = "/tmp/planish_groups_XXXXXX";
+  const std::filesystem::path root = mkdtemp(name);
+  const std::string self = root / "self", mount = root / "mount";
+  Write(self, "4:cpuacct,cpu:/outer\n3:memory:/cpu\n0::/a/b\n");
+  const auto expect = [&](int cpus, const char* what) { Expect(QuotaCount(self, mount) == cpus, what); };
+  expect(INT_MAX, "no files, no quota");
+  Write(root / "mount/cpu.max", "max 100000\n");
+  Write(root / "mount/a/b/cpu.max", "max 100000\n");
+  expect(INT_MAX, "'max' is no quota");
+  Write(root / "mount/a/cpu.max", "250000 100000\n");
+  expect(3, "an outer group's quota counts, rounded up");
+  Write(root / "mount/a/b/cpu.max", "100000 100000\n");
+  expect(1, "the tightest quota counts");
+  std::filesystem::remove_all(root / "mount");
+  Write(root / "mount/cpu/outer/cpu.cfs_quota_us", "-1\n");
+  Write(root / "mount/cpu/outer/cpu.cfs_period_us", "100000\n");
+  expect(INT_MAX, "version 1: -1 is no quota");
+  Write(root / "mount/cpu/outer/cpu.cfs_quota_us", "150000\n");
+  expect(2, "version 1: a quota");
+  Write(self, "nonsense\n:\n::\n");
+  expect(INT_MAX, "a file that is not understood is no quota");
+  std::filesystem::remove_all(root);
+}
+
 int RunAll(bool forks) {
   alarm(kSeconds);
   setenv("PLANISH_NUM_THREADS", std::to_string(kThreads).c_str(), 1);  // workers even on one processor
@@ -159,6 +195,7 @@ int RunAll(bool forks) {
   TestFloatEnvironment();
 #endif
   TestThreadCount();
+  TestQuotas();
   std::printf(g_failures ? "thread pool: %d failures\n" : "thread pool: all well\n", g_failures);
   return g_failures ? 1 : 0;
 }
