@@ -24,7 +24,8 @@ import numpy as np
 from planish import _core
 from planish.errors import PlanError, UsageError
 from planish.files import atomic_writer
-from planish.lowering.lowered import ABSENT, Lowered, Packed, Port, Step
+from planish.lowering.lowered import ABSENT, Lowered, Packed, Port, Step, captured_by
+from planish.runtime.control import fits_body
 from planish.steps import KINDS
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _CRC_AT = 24  # where the header's own checksum stands
 _MANIFEST, _CONSTANTS = 1, 2
 _PAGE, _ALIGN = 4096, 64
 _MAX_SECTIONS = 16
+_CONTROL = ("if", "loop", "scan", "sequence_map")
 
 
 def is_plan(source: object) -> bool:
@@ -189,7 +191,11 @@ def _step(step: Step) -> list[Any]:
     attrs = {k: v for k, v in step.attrs.items() if not k.startswith("_")}
     if "branches" in attrs:
         attrs["branches"] = [
-            {"steps": [_step(s) for s in b.steps], "outputs": [_port(p, {}) for p in b.outputs]}
+            {
+                "inputs": [_port(p, {}) for p in b.inputs],
+                "steps": [_step(s) for s in b.steps],
+                "outputs": [_port(p, {}) for p in b.outputs],
+            }
             for b in attrs["branches"]
         ]
     return [step.kind, step.name, list(step.inputs), list(step.outputs), attrs]
@@ -334,24 +340,45 @@ class _Reader:
             made = [self.tensor(t) for t in outputs if t != ABSENT]
             if not _has_sound_attrs(kind, attrs) or len(set(made)) < len(made) or not known.isdisjoint(made):
                 raise self.damaged(f"step '{name}'")
-            if kind == "if":
+            if kind in _CONTROL:
                 attrs = {**attrs, "branches": [self.branch(b, set(known)) for b in attrs["branches"]]}
             known.update(outputs)
-            steps.append(Step(str(kind), str(name), tuple(inputs), tuple(outputs), attrs))
+            step = Step(str(kind), str(name), tuple(inputs), tuple(outputs), attrs)
+            if kind in _CONTROL and not self.is_sound(step):
+                raise self.damaged(f"step '{name}'")
+            steps.append(step)
         return steps
 
     def branch(self, entry: dict[str, Any], known: set[int]) -> Lowered:
         inner = Lowered(constants=self.lowered.constants, names=self.lowered.names)
+        inner.inputs = [self.port(p) for p in entry["inputs"]]
+        made = [p.tensor for p in inner.inputs]
+        if len(set(made)) < len(made) or not known.isdisjoint(made):
+            raise self.damaged("a branch's input")
+        known.update(made)
         inner.steps = self.steps(entry["steps"], known)
         inner.outputs = [self.port(p) for p in entry["outputs"]]
         if any(p.tensor not in known for p in inner.outputs):
             raise self.damaged("a branch's output")
         return inner
 
+    def is_sound(self, step: Step) -> bool:
+        """Whether the graphs inside control flow have the inputs and outputs that its kind demands, and a loop's body
+        reads nothing from outside that is no input of the loop."""
+        branches = step.attrs["branches"]
+        if step.kind == "if":
+            return len(branches) == 2 and all(len(b.outputs) == len(step.outputs) and not b.inputs for b in branches)
+        captured = set(captured_by(branches[0], self.lowered.constants)) if len(branches) == 1 else {ABSENT}
+        return captured <= set(step.inputs) - {ABSENT} and fits_body(step)
+
 
 def _has_sound_attrs(kind: str, attrs: Any) -> bool:
     """Whether what is read before a kernel validates it has the right types: nested graphs, and the fallback's node."""
-    if not isinstance(attrs, dict) or any(k.startswith("_") for k in attrs) or ("branches" in attrs) != (kind == "if"):
+    if (
+        not isinstance(attrs, dict)
+        or any(k.startswith("_") for k in attrs)
+        or ("branches" in attrs) != (kind in _CONTROL)
+    ):
         return False
     if kind != "onnx":
         return True

@@ -52,7 +52,8 @@ class SessionOptions:
 
 @dataclass(frozen=True, slots=True)
 class NodeArg:
-    """A graph input or output: name, shape (ints, names of symbolic dimensions, None), type such as tensor(float)."""
+    """A graph input or output: name, shape (ints, names of symbolic dimensions, None), type such as tensor(float) or
+    seq(tensor(float))."""
 
     name: str
     shape: list[int | str | None]
@@ -99,7 +100,8 @@ class InferenceSession:
     ) -> list[Array]:
         """Computes outputs (those named; all of them if none is). The arrays belong to the caller.
 
-        input_feed: input name → array of the declared dtype and shape. Raises InputError for anything else.
+        input_feed: input name → array of the declared dtype and shape; sequences are lists of arrays, an empty optional
+        is None. Raises InputError for anything else.
         May be called from many threads at once.
         """
         chosen = [self._output_index(name) for name in output_names or ()]
@@ -168,11 +170,14 @@ class InferenceSession:
         return self._check_thoroughly(feed)
 
     def _check_thoroughly(self, feed: Mapping[str, Any]) -> dict[int, Array]:
-        checked: dict[int, Array] = {}
+        checked: dict[int, Any] = {}
         symbols: dict[str, tuple[int, str]] = {}
         for name, port in self._inputs.items():
             if name not in feed:
                 raise InputError(f"input '{name}': missing; feed {_describe(port)}")
+            if "(" in port.dtype:
+                checked[port.tensor] = _as_value(port, port.dtype, feed[name])
+                continue
             array = _as_array(port, feed[name])
             _check_array(port, array, symbols)
             checked[port.tensor] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
@@ -181,7 +186,7 @@ class InferenceSession:
             raise InputError(f"input '{unknown}': the model has no such input; it takes {', '.join(self._inputs)}")
         if len(self._accepted) >= _MOST_ACCEPTED:
             self._accepted.clear()
-        self._accepted.add(tuple(a.shape for a in checked.values()))
+        self._accepted.add(tuple(getattr(a, "shape", None) for a in checked.values()))
         return checked
 
 
@@ -197,6 +202,27 @@ def _as_array(port: Port, given: Any) -> Array:
         raise InputError(
             f"input '{port.name}': expected {_describe(port)}, got no array; feed numbers of one shape"
         ) from None
+
+
+def _as_value(port: Port, wanted: str, given: Any) -> Any:
+    """A sequence (a list of arrays) or an optional (None, or what it may hold) of the type `wanted`, checked."""
+    outer, _, inner = wanted.partition("(")
+    if not inner:
+        array = _as_array(port, given)
+        if array.dtype.name != wanted and not (wanted == "str" and array.dtype.kind in "OUS"):
+            raise InputError(
+                f"input '{port.name}': expected {port.dtype}, got {array.dtype.name}{list(array.shape)}; cast it with "
+                f".astype('{wanted}')"
+            )
+        return np.ascontiguousarray(array).reshape(array.shape)
+    inner = inner.removesuffix(")")
+    if outer == "optional":
+        return None if given is None else _as_value(port, inner, given)
+    if not isinstance(given, (list, tuple)):
+        raise InputError(
+            f"input '{port.name}': expected {port.dtype}, got {type(given).__name__}; feed a list of arrays"
+        )
+    return [_as_value(port, inner, element) for element in given]
 
 
 def _check_array(port: Port, array: Array, symbols: dict[str, tuple[int, str]]) -> None:
@@ -231,12 +257,18 @@ def _check_array(port: Port, array: Array, symbols: dict[str, tuple[int, str]]) 
 
 
 def _describe(port: Port) -> str:
+    if "(" in port.dtype:
+        return port.dtype
     dims = "" if port.shape is None else ",".join("?" if d is None else str(d) for d in port.shape)
     return f"{port.dtype}[{dims}]"
 
 
 def _node_arg(port: Port) -> NodeArg:
-    return NodeArg(port.name, list(port.shape or ()), f"tensor({_ONNX_TYPES.get(port.dtype, port.dtype)})")
+    *wrappers, element = port.dtype.replace(")", "").split("(")
+    kind = f"tensor({_ONNX_TYPES.get(element, element)})"
+    for wrapper in reversed(wrappers):
+        kind = f"{wrapper}({kind})"
+    return NodeArg(port.name, list(port.shape or ()), kind)
 
 
 def _load(source: Any, options: SessionOptions) -> Lowered:

@@ -18,11 +18,6 @@ import planish
 SKIPPED = {
     "test_bernoulli": "random",
     "test_training_dropout": "random",
-    "test_scan_sum": "the batched Scan of opset 8 is refused by import",
-    "test_range_bfloat16_type_positive_delta_expanded": "onnx.reference gives Loop's scalar outputs another shape",
-    "test_range_float16_type_positive_delta_expanded": "onnx.reference gives Loop's scalar outputs another shape",
-    "test_range_float_type_positive_delta_expanded": "onnx.reference gives Loop's scalar outputs another shape",
-    "test_range_int32_type_negative_delta_expanded": "onnx.reference gives Loop's scalar outputs another shape",
     "test_resize_downsample_scales_linear_align_corners": "as in ONNX Runtime, the corner is the output's last pixel",
     "test_resize_downsample_scales_cubic_align_corners": "as in ONNX Runtime, the corner is the output's last pixel",
 }  # fmt: skip
@@ -35,7 +30,7 @@ def _cases() -> Iterator[Any]:
     for case in cases:
         ports = [*case.model.graph.input, *case.model.graph.output]
         if any(p.type.WhichOneof("value") != "tensor_type" for p in ports):
-            continue  # sequences and optionals are refused when the model is loaded
+            continue  # test_sequences.py and the conformance suite have these
         reason = next((why for start, why in SKIPPED.items() if case.name.startswith(start)), None)
         marks = [pytest.mark.skip(reason=reason)] if reason else []
         yield pytest.param(case, id=case.name.removeprefix("test_"), marks=marks)

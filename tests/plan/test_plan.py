@@ -154,11 +154,60 @@ def test_an_output_that_cannot_be_written(exported):
 )
 def test_a_manifest_with_sound_checksums_and_wrong_contents_is_an_error(exported, change):
     _, path = exported
+    dtype = []
+    damaged = altered(path, lambda m: (change(m), dtype.append(m["inputs"][0]["dtype"])))
+    x = np.zeros((1, 3, 4, 4), object if dtype == ["object"] else np.float32)
+    with pytest.raises(planish.PlanishError):
+        planish.InferenceSession(damaged).run(None, {"x": x})
+
+
+def altered(path, change) -> bytes:
+    """The plan's bytes with another manifest, under sound checksums."""
     sections = plan._sections(str(path), _core.Memory.map_file(str(path)))
     manifest = json.loads(bytes(sections[plan._MANIFEST]))
     change(manifest)
     constants = bytes(sections[plan._CONSTANTS])
-    damaged = b"".join(plan._assemble(json.dumps(manifest).encode(), [constants], len(constants)))
-    x = np.zeros((1, 3, 4, 4), object if manifest["inputs"][0]["dtype"] == "object" else np.float32)
+    return b"".join(plan._assemble(json.dumps(manifest).encode(), [constants], len(constants)))
+
+
+LOOP = """<ir_version: 8, opset_import: ["" : 17]> g (int64 n, float[4] x) => (float[4] y, float[k,4] s) {
+    o = Abs (x)
+    y, s = Loop (n, , x) <body = b (int64 i, bool c, float[4] h) => (bool d, float[4] h2, float[4] t)
+        { d = Identity (c) h2 = Add (h, o) t = Neg (h2) }>
+}"""
+
+
+def loop_of(manifest):
+    return next(step for step in manifest["steps"] if step[0] == "loop")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s[4]["branches"].append(s[4]["branches"][0]),
+        lambda s: s[4]["branches"].clear(),
+        lambda s: s[4]["branches"][0]["inputs"].pop(),
+        lambda s: s[4]["branches"][0]["outputs"].pop(),
+        lambda s: s[4]["branches"][0]["inputs"].clear(),
+        lambda s: s[4]["branches"][0]["inputs"][0].update(tensor=s[2][2]),
+        lambda s: s[4]["branches"][0]["outputs"][0].update(tensor=10**6),
+        lambda s: s[2].pop(),
+        lambda s: s[2].__setitem__(0, -1) or s[2].__setitem__(2, -1),
+        lambda s: s[3].pop(),
+        lambda s: s.__setitem__(0, "scan"),
+        lambda s: (s.__setitem__(0, "scan"), s[4].update(scans="1")),
+        lambda s: (s.__setitem__(0, "scan"), s[4].update(scans=2)),
+        lambda s: s.__setitem__(0, "sequence_map"),
+        lambda s: s.__setitem__(0, "sequence"),
+        lambda s: s.__setitem__(0, "if"),
+    ],
+)
+def test_a_loop_that_does_not_fit_its_body_is_an_error(tmp_path, change):
+    import onnx
+
+    path = tmp_path / "loop.plan"
+    planish.export(onnx.parser.parse_model(LOOP), path)
+    feeds = {"n": np.array(2), "x": np.ones(4, np.float32)}
+    np.testing.assert_array_equal(planish.InferenceSession(path).run(None, feeds)[0], np.full(4, 3, np.float32))
     with pytest.raises(planish.PlanishError):
-        planish.InferenceSession(damaged).run(None, {"x": x})
+        planish.InferenceSession(altered(path, lambda m: change(loop_of(m)))).run(None, feeds)

@@ -10,7 +10,7 @@ from planish.inspection.macs import count_macs
 from planish.inspection.result import LayerFacts
 from planish.inspection.weights import weight_facts
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Step
-from planish.runtime.specialise import Segment
+from planish.runtime.specialise import OUTSIDE, Segment
 from planish.steps.kind import Fact
 
 Facts = Mapping[int, Fact]
@@ -19,7 +19,7 @@ _MOVING = ("copy", "fill")
 
 
 def list_layers(lowered: Lowered, segments: Sequence[Segment]) -> list[LayerFacts]:
-    """Every instruction and fallback call in order of execution."""
+    """Every instruction, and every step between Programs, in order of execution."""
     facts: dict[int, Fact] = {}
     for segment in segments:
         facts.update(segment.facts)
@@ -33,8 +33,8 @@ def list_layers(lowered: Lowered, segments: Sequence[Segment]) -> list[LayerFact
             layer = LayerFacts(label, family, kernel=kernel, reason=reason)
             step = _take(waiting[label], family)
             layers.append(layer if step is None else _of_step(layer, step, lowered, facts, notes))
-        if segment.fallback is not None:
-            layers.append(_fallback(segment.fallback, facts))
+        if segment.outside is not None:
+            layers.append(_outside(segment.outside, facts))
     return layers
 
 
@@ -42,8 +42,8 @@ def list_steps(lowered: Lowered) -> list[LayerFacts]:
     """Every step as it was lowered, for a model whose shapes or kernels cannot be settled."""
     notes = _notes_by_step(lowered)
     return [
-        _fallback(step, {})
-        if step.kind == "onnx"
+        _outside(step, {})
+        if step.kind in OUTSIDE
         else _of_step(LayerFacts(step.name, step.kind), step, lowered, {}, notes)
         for step in lowered.walk()
     ]
@@ -75,15 +75,17 @@ def _of_step(
     )
 
 
-def _fallback(step: Step, facts: Facts) -> LayerFacts:
+def _outside(step: Step, facts: Facts) -> LayerFacts:
+    """A step between two Programs: of the fallback, or control flow, which iterates over Programs of its own."""
+    native = step.kind != "onnx"
     return LayerFacts(
         name=step.name,
-        op=str(step.attrs["op"]),
+        op=step.kind if native else str(step.attrs["op"]),
         inputs=_shapes(step.inputs, facts),
         outputs=_shapes(step.outputs, facts),
-        kernel="onnx.reference",
+        kernel="executor" if native else "onnx.reference",
         reason=str(step.attrs.get("reason", "")),
-        native=False,
+        native=native,
         reads=tuple(t for t in step.inputs if t != ABSENT),
         makes=step.outputs,
     )

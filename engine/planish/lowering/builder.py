@@ -387,7 +387,16 @@ def port(value: ir.Value, tensor: int) -> Port:
     shape = None
     if value.shape is not None:
         shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
-    return Port(value.name or "", dtype_name(value.dtype), shape, tensor)
+    return Port(value.name or "", type_name(value), shape, tensor)
+
+
+def type_name(value: ir.Value) -> str:
+    """The name of a value's type: NumPy's of the elements, in `seq(…)` and `optional(…)` where it is not a tensor."""
+    wrappers, inner = [], value.type
+    while isinstance(inner, (ir.SequenceType, ir.OptionalType)):
+        wrappers.append("seq" if isinstance(inner, ir.SequenceType) else "optional")
+        inner = inner.elem_type
+    return "".join(f"{w}(" for w in wrappers) + dtype_name(value.dtype) + ")" * len(wrappers)
 
 
 def require(value: ir.Value | None, *dtypes: str) -> None:

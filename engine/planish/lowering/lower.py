@@ -70,6 +70,14 @@ _RESULT_ZERO = {
 }  # fmt: skip
 
 
+#: Operators whose steps the executor runs where no Program can.
+_ANY_TYPE = frozenset({
+    "ConcatFromSequence", "Identity", "If", "Loop", "Optional", "OptionalGetElement", "OptionalHasElement", "Scan",
+    "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
+    "SequenceMap", "SplitToSequence",
+})  # fmt: skip
+
+
 def _complete_types(node: ir.Node) -> None:
     """Fills in element types that ONNX's inference cannot know, behind operators of other domains: s8 must not pass for
     u8."""
@@ -85,8 +93,13 @@ def _complete_types(node: ir.Node) -> None:
 
 
 def _require_native_types(builder: Builder, node: ir.Node) -> None:
-    """Strings, complex numbers and floats of 8 bits never enter a Program."""
+    """Strings, complex numbers, floats of 8 bits, sequences and optionals never enter a Program; control flow passes
+    them on."""
+    if node.domain == "" and node.op_type in _ANY_TYPE:
+        return
     for value in (*node.inputs, *node.outputs):
+        if value is not None and isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
+            raise Unsupported("a sequence or an optional value")
         if value is not None and value.dtype is not None and builder.weights(value) is None:
             require(value, *_core.DTYPES)
 

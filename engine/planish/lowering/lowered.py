@@ -6,7 +6,7 @@ shapes: those come per signature of input shapes in :mod:`planish.runtime.specia
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,22 @@ class Lowered:
 def producers(steps: list[Step]) -> dict[int, Step]:
     """The step that makes each tensor."""
     return {t: s for s in steps for t in s.outputs}
+
+
+def captured_by(graph: Lowered, constants: Iterable[int]) -> list[int]:
+    """The tensors that a graph, nested ones included, reads but neither makes nor takes as inputs."""
+    inside = {ABSENT, *constants, *(p.tensor for p in graph.inputs)}
+    return list(dict.fromkeys(t for t in _reads(graph.steps, graph, inside) if t not in inside))
+
+
+def _reads(steps: list[Step], graph: Lowered, made: set[int]) -> Iterable[int]:
+    for step in steps:
+        yield from step.inputs
+        for inner in step.attrs.get("branches", ()):
+            made.update(p.tensor for p in inner.inputs)
+            yield from _reads(inner.steps, inner, made)
+        made.update(step.outputs)
+    yield from (p.tensor for p in graph.outputs)
 
 
 def dtype_of(value: Array | Packed) -> np.dtype[Any]:

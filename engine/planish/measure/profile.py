@@ -65,6 +65,6 @@ def _reasons(session: InferenceSession, feed: Feeds) -> list[str]:
     reasons: list[str] = []
     for segment in segments:
         reasons += [reason for _, _, _, reason in segment.program.steps]
-        if segment.fallback is not None:
-            reasons.append(str(segment.fallback.attrs.get("reason", "")))
+        if segment.outside is not None:
+            reasons.append(str(segment.outside.attrs.get("reason", "")))
     return reasons

@@ -1,6 +1,7 @@
 """The executor: runs a lowered model. One Program a signature of input shapes, cached.
 
-A model that is native throughout is one native call a run; otherwise segments, with the fallback's calls between them.
+A model that is native throughout is one native call a run; otherwise segments, and between them what leaves the
+Program: the fallback's calls, and loops, whose bodies have executors of their own.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from planish.errors import ModelError, PlanishError
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Step
-from planish.runtime import fallback
+from planish.runtime import control, fallback, sequences
 from planish.runtime.constants import Constants
-from planish.runtime.specialise import Segment, Settings, specialise
+from planish.runtime.specialise import OUTSIDE, Segment, Settings, specialise
 from planish.steps.kind import Fact
 
 Array = npt.NDArray[Any]
+#: An array; or, between steps outside of Programs, a sequence of arrays or None (an empty optional).
+Value = Any
 Key = tuple[Any, ...]
 #: Signatures kept, least recently used dropped first.
 CACHE_SIZE = 64
@@ -44,37 +48,38 @@ class Timing:
 class Executor:
     """Thread-safe: concurrent runs share Programs and weights, and have an arena each."""
 
-    def __init__(self, lowered: Lowered, settings: Settings) -> None:
+    def __init__(self, lowered: Lowered, settings: Settings, constants: Constants | None = None) -> None:
         self.lowered = lowered
         self.settings = settings
         self.output_tensors = [p.tensor for p in lowered.outputs]
-        self.constants = Constants(lowered.constants)
+        self.constants = constants or Constants(lowered.constants)
+        self._bodies: dict[tuple[int, ...], Executor] = {}  # of loops, by the loop's outputs
         self._cache: OrderedDict[Key, Segment] = OrderedDict()
         self._lock = threading.Lock()
         self._latest: tuple[Key, Segment] | None = None
         self._value_inputs: set[int] = set()
         _executors.add(self)
 
-    def run(self, feeds: Mapping[int, Array], timings: list[Timing] | None = None) -> list[Array]:
-        """`feeds`: checked, C-contiguous arrays by tensor number. Returns arrays the caller owns, in output order."""
+    def run(self, feeds: Mapping[int, Value], timings: list[Timing] | None = None) -> list[Value]:
+        """`feeds`: checked values by tensor number. Returns values the caller owns, in output order."""
         segment = self._first(feeds)
         if segment.last and timings is None and segment.outputs == self.output_tensors:
             return self._run_program(segment, feeds, None)
         return self._run_segments(segment, feeds, timings, [])
 
     def _run_segments(
-        self, segment: Segment, feeds: Mapping[int, Array], timings: list[Timing] | None, passed: list[Segment]
-    ) -> list[Array]:
+        self, segment: Segment, feeds: Mapping[int, Value], timings: list[Timing] | None, passed: list[Segment]
+    ) -> list[Value]:
         """Runs `segment` and all that follow it, which are added to `passed`."""
-        arrays: dict[int, Array] = dict(feeds)
+        arrays: dict[int, Value] = dict(feeds)
         while True:
             passed.append(segment)
             results = self._run_program(segment, arrays, timings)
             arrays.update(zip(segment.outputs, results, strict=True))
             if segment.last:
                 break
-            if segment.fallback is not None:
-                self._run_fallback(segment, arrays, timings)
+            if segment.outside is not None:
+                self._run_outside(segment, arrays, timings)
             segment = self._next(segment, arrays)
         return [self._result(t, segment, arrays) for t in self.output_tensors]
 
@@ -94,7 +99,7 @@ class Executor:
     # -- segments ------------------------------------------------------------------------------------------------------
 
     def _key(self, feeds: Mapping[int, Array]) -> Key:
-        shapes = tuple([a.shape for a in feeds.values()])
+        shapes = tuple([getattr(a, "shape", None) for a in feeds.values()])
         if not self._value_inputs:
             return shapes
         return (*shapes, *((t, feeds[t].tobytes()) for t in sorted(self._value_inputs)))
@@ -105,7 +110,7 @@ class Executor:
         if segment is not None:
             return segment
         while True:
-            known = {t: Fact(a.dtype.name, a.shape, a if t in self._value_inputs else None) for t, a in feeds.items()}
+            known = {t: _fact_of(a, a if t in self._value_inputs else None) for t, a in feeds.items()}
             segment = specialise(self.lowered.steps, known, self.output_tensors, self.settings, self.constants)
             wanted = segment.wanted
             inputs = self._deciding_inputs(wanted, feeds) if wanted is not None else set()
@@ -125,7 +130,7 @@ class Executor:
             known.pop(tensor, None)
         for tensor, array in arrays.items():
             value = array if tensor == before.wanted else known[tensor].value if tensor in known else None
-            known[tensor] = Fact(array.dtype.name, array.shape, value)
+            known[tensor] = _fact_of(array, value)
         available = {t: f for t, f in known.items() if t in arrays or f.value is not None}
         segment = specialise(before.rest, available, self.output_tensors, self.settings, self.constants)
         with self._lock:
@@ -165,14 +170,17 @@ class Executor:
             seen.add(t)
             if t in feeds:
                 inputs.add(t)
-            elif t in made and made[t].kind not in ("onnx", "if"):
+            elif t in made and made[t].kind not in OUTSIDE and made[t].kind != "if":
                 if made[t].kind != "shape":
                     queue.extend(made[t].inputs)
             else:
                 return set()
         return (
             inputs
-            if all(feeds[t].size <= VALUE_INPUT_LIMIT and feeds[t].dtype.kind in "iub" for t in inputs)
+            if all(
+                isinstance(feeds[t], np.ndarray) and feeds[t].size <= VALUE_INPUT_LIMIT and feeds[t].dtype.kind in "iub"
+                for t in inputs
+            )
             else set()
         )
 
@@ -190,18 +198,46 @@ class Executor:
             timings.append(Timing(label, family, kernel, spent))
         return outputs
 
-    def _run_fallback(self, segment: Segment, arrays: dict[int, Array], timings: list[Timing] | None) -> None:
-        step = segment.fallback
+    def _run_outside(self, segment: Segment, arrays: dict[int, Value], timings: list[Timing] | None) -> None:
+        """The step between this segment and the next."""
+        step = segment.outside
         assert step is not None
         start = time.perf_counter_ns()
         values = [None if t == ABSENT else self._value(t, segment, arrays) for t in step.inputs]
-        for tensor, result in zip(step.outputs, fallback.evaluate(step, values), strict=True):
-            if tensor != ABSENT:
-                arrays[tensor] = result
-        if timings is not None:
+        try:
+            results = self._evaluate(step, values, timings)
+        except PlanishError:
+            raise
+        except _MALFORMED as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(
+                f"node '{step.name}' ({step.kind}): does not fit its inputs or attributes ({text}); check the model "
+                "with onnx.checker"
+            ) from error
+        arrays.update((t, v) for t, v in zip(step.outputs, results, strict=True) if t != ABSENT)
+        if timings is not None and step.kind == "onnx":
             timings.append(Timing(step.name, "onnx", step.attrs["op"], time.perf_counter_ns() - start))
 
-    def _value(self, tensor: int, segment: Segment, arrays: Mapping[int, Array]) -> Array:
+    def _evaluate(self, step: Step, values: list[Value], timings: list[Timing] | None) -> Sequence[Value]:
+        if step.kind == "identity":
+            return values
+        if step.kind == "onnx":
+            return fallback.evaluate(step, values)
+        if step.kind == "sequence":
+            return sequences.evaluate(step, values)
+        body = self._body(step)
+        iterate = control.ITERATIONS[step.kind]
+        return iterate(step, values, lambda feeds: body.run(feeds, timings), self.settings.byte_budget)
+
+    def _body(self, step: Step) -> Executor:
+        """What runs the body of a loop or scan; it shares the constants."""
+        body = self._bodies.get(step.outputs)
+        if body is None:
+            (graph,) = step.attrs["branches"]
+            body = self._bodies.setdefault(step.outputs, Executor(graph, self.settings, self.constants))
+        return body
+
+    def _value(self, tensor: int, segment: Segment, arrays: Mapping[int, Value]) -> Value:
         if tensor in arrays:
             return arrays[tensor]
         constant = self.lowered.constants.get(tensor)
@@ -210,15 +246,18 @@ class Executor:
         assert constant is not None and not isinstance(constant, Packed)
         return constant
 
-    def _result(self, tensor: int, segment: Segment, arrays: Mapping[int, Array]) -> Array:
-        return np.array(self._value(tensor, segment, arrays))
+    def _result(self, tensor: int, segment: Segment, arrays: Mapping[int, Value]) -> Value:
+        """A copy, unless the last Program has just made it."""
+        value = self._value(tensor, segment, arrays)
+        fresh = tensor in segment.outputs and self.output_tensors.count(tensor) == 1
+        return np.array(value) if isinstance(value, np.ndarray) and not fresh else value
 
     def _progress(self, segment: Segment, arrays: Mapping[int, Array]) -> Sequence[Any]:
         """What the next segment depends on: shapes of what is new, and the contents that were wanted."""
         news: list[tuple[Any, ...]] = [
             (t, arrays[t].shape, arrays[t].dtype.name)
-            for t in (segment.fallback.outputs if segment.fallback else ())
-            if t in arrays
+            for t in (segment.outside.outputs if segment.outside else ())
+            if isinstance(arrays.get(t), np.ndarray)
         ]
         if segment.wanted is not None:
             news.append((segment.wanted, arrays[segment.wanted].tobytes(), ""))
@@ -237,6 +276,15 @@ def _renew_locks() -> None:
 os.register_at_fork(after_in_child=_renew_locks)
 
 
+#: What the attributes or contents of no valid model raise in loops.
+_MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError, OverflowError)
+
+
+def _fact_of(value: Value, known: Value = None) -> Fact:
+    """The fact of a value: sequences and the like have no shape, and no kernel takes them."""
+    return Fact(value.dtype.name, value.shape, known) if isinstance(value, np.ndarray) else Fact("sequence", ())
+
+
 def fallback_steps(lowered: Lowered) -> list[Step]:
-    """The steps that leave the Program."""
+    """The steps that need the reference evaluator, in all nested graphs."""
     return [s for s in lowered.walk() if s.kind == "onnx"]

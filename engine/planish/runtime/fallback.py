@@ -7,29 +7,42 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from planish.errors import ModelError
 from planish.lowering.lowered import Step
 
-Array = npt.NDArray[Any]
+#: An array, a list of arrays (a sequence), or None (an absent input or an empty optional).
+Value = Any
 
 
-def evaluate(step: Step, values: Sequence[Array | None]) -> list[Array]:
+def evaluate(step: Step, values: Sequence[Value]) -> list[Value]:
     """The step's outputs; arrays are copies. Raises ModelError with the node where the reference evaluator fails."""
     node, evaluator = _evaluator(step, values)
     names = [*node.input, *step.attrs["captured"]]
-    feeds = {name: value for name, value in zip(names, values, strict=True) if name and value is not None}
+    feeds = {name: value for name, value in zip(names, values, strict=True) if name}
     try:
         results = evaluator.run(None, feeds)
     except Exception as error:
-        types = ", ".join("absent" if v is None else f"{v.dtype}{list(v.shape)}" for v in values)
+        types = ", ".join(map(_describe, values))
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"node '{step.name}' ({step.attrs['op']} on {types}): {text}; check the node's attributes and inputs"
         ) from error
     found = dict(zip([o for o in node.output if o], results, strict=True))
-    return [np.array(found[o]) if o else np.empty(0, np.float32) for o in node.output]
+    return [_owned(found[o]) if o else np.empty(0, np.float32) for o in node.output]
+
+
+def _owned(value: Any) -> Value:
+    """A result of the reference evaluator: an array, a list of arrays, or None for an empty optional."""
+    if value is None or isinstance(value, list):
+        return None if value is None else [_owned(v) for v in value]
+    return np.array(value)
+
+
+def _describe(value: Value) -> str:
+    if isinstance(value, list):
+        return f"sequence of {len(value)}"
+    return "absent" if value is None else f"{value.dtype}{list(value.shape)}"
 
 
 def check(step: Step) -> None:
@@ -41,7 +54,7 @@ def check(step: Step) -> None:
         _make_evaluator(step, [None] * len(step.inputs))
 
 
-def _evaluator(step: Step, values: Sequence[Array | None]) -> tuple[Any, Any]:
+def _evaluator(step: Step, values: Sequence[Value]) -> tuple[Any, Any]:
     """The node and its evaluator, made once a step, for the element types of its first run."""
     cached = step.attrs.get("_evaluator")
     if cached is None:
@@ -50,7 +63,7 @@ def _evaluator(step: Step, values: Sequence[Array | None]) -> tuple[Any, Any]:
     return node, evaluator
 
 
-def _make_evaluator(step: Step, values: Sequence[Array | None]) -> tuple[Any, Any]:
+def _make_evaluator(step: Step, values: Sequence[Value]) -> tuple[Any, Any]:
     import onnx
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
@@ -76,11 +89,13 @@ def _make_evaluator(step: Step, values: Sequence[Array | None]) -> tuple[Any, An
         ) from error
 
 
-def _type_of(value: Array | None) -> Any:
-    """The ONNX type of an array of unknown shape: functions that an operator stands for may depend on it."""
+def _type_of(value: Value) -> Any:
+    """The ONNX type of a value of unknown shape: functions that an operator stands for may depend on it."""
     import onnx
     from onnx import helper
 
+    if isinstance(value, list):
+        return helper.make_sequence_type_proto(_type_of(value[0] if value else np.empty(0, np.float32)))
     if value is None:
         return onnx.TypeProto()
     code = onnx.TensorProto.STRING if value.dtype.kind in "OUS" else helper.np_dtype_to_tensor_dtype(value.dtype)

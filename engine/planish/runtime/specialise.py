@@ -2,8 +2,8 @@
 
 Facts (dtype, shape, and contents where they follow from shapes) are inferred forward over the steps, so that shape
 arithmetic disappears and branches with a known condition are inlined; then only the steps that the outputs need are
-emitted. Where the next fact depends on data (a fallback operator, a condition computed by the model), the segment ends;
-the executor runs it, learns the values, and specialises the rest with them.
+emitted. Where the next fact depends on data (a fallback operator, a loop, a condition computed by the model), the
+segment ends; the executor runs it, learns the values, and specialises the rest with them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from planish.steps.kind import Fact, Facts, NeedsValue
 Array = npt.NDArray[Any]
 #: Contents are followed through shape arithmetic only for tensors of at most this many elements.
 VALUE_LIMIT = 1024
+#: Kinds of steps that never enter a Program.
+OUTSIDE = frozenset({"onnx", "loop", "scan", "sequence", "sequence_map"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Segment:
     inputs: list[int]
     outputs: list[int]
     output_facts: list[Fact]
-    #: Step that must run outside the Program next (a fallback), or None.
-    fallback: Step | None
+    #: Step that must run outside the Program next (a fallback, a loop), or None.
+    outside: Step | None
     #: Tensor whose contents must be known to go on, or None.
     wanted: int | None
     #: The steps after this segment, branches inlined.
@@ -59,7 +61,7 @@ class Segment:
 
     @property
     def last(self) -> bool:
-        return self.fallback is None and self.wanted is None
+        return self.outside is None and self.wanted is None
 
 
 def specialise(
@@ -81,8 +83,8 @@ def specialise(
         raise ModelError(
             f"{_where(rest[0], facts)}: takes packed weights for numbers; the plan is damaged, export it again"
         )
-    fallback = rest.pop(0) if rest and rest[0].kind == "onnx" and wanted is None else None
-    needed = _needed_later(rest, fallback, wanted, outputs)
+    outside = rest.pop(0) if rest and wanted is None else None
+    needed = _needed_later(rest, outside, wanted, outputs)
     live = _live_steps(done, facts, needed)
     produced = {t for s in live for t in s.outputs}
     given = [t for t in known if t not in constants.facts]
@@ -96,7 +98,7 @@ def specialise(
         _emit(emitter, step)
     _deliver(emitter, results)
     program.finalize()
-    return Segment(program, emitted_inputs, results, [facts[t] for t in results], fallback, wanted, rest, facts)
+    return Segment(program, emitted_inputs, results, [facts[t] for t in results], outside, wanted, rest, facts)
 
 
 # -- facts -------------------------------------------------------------------------------------------------------------
@@ -104,12 +106,12 @@ def specialise(
 
 def _infer(steps: Sequence[Step], facts: dict[int, Fact]) -> tuple[list[Step], list[Step], int | None]:
     """Fills `facts` step by step. Returns the steps understood, those from the first that is not, and the tensor whose
-    contents that one wants (None: it is a fallback, or there is none)."""
+    contents that one wants (None: it runs outside the Program, or there is none)."""
     done: list[Step] = []
     queue = list(reversed(steps))
     while queue:
         step = queue.pop()
-        if step.kind == "onnx":
+        if _runs_outside(step, facts):
             return done, [step, *reversed(queue)], None
         kind = KINDS[step.kind]
         given = Facts(step, [None if t == ABSENT else facts[t] for t in step.inputs])
@@ -126,6 +128,13 @@ def _infer(steps: Sequence[Step], facts: dict[int, Fact]) -> tuple[list[Step], l
             raise _malformed(step, facts, error) from error
         done.append(step)
     return done, [], None
+
+
+def _runs_outside(step: Step, facts: Mapping[int, Fact]) -> bool:
+    """Whether the executor runs the step: the fallback, loops, and what passes a sequence or a string on."""
+    if step.kind == "identity":
+        return facts[step.inputs[0]].dtype not in ITEM_SIZES
+    return step.kind in OUTSIDE
 
 
 def _branch(step: Step, given: Facts) -> list[Step]:
@@ -160,12 +169,12 @@ def _count(fact: Fact) -> int:
 # -- liveness ----------------------------------------------------------------------------------------------------------
 
 
-def _needed_later(rest: list[Step], fallback: Step | None, wanted: int | None, outputs: Sequence[int]) -> list[int]:
-    """Tensors that later segments, the fallback step or the user want from here."""
+def _needed_later(rest: list[Step], outside: Step | None, wanted: int | None, outputs: Sequence[int]) -> list[int]:
+    """Tensors that later segments, the step in between or the user want from here."""
     needed = list(outputs)
     if wanted is not None:
         needed.append(wanted)
-    for step in [*rest, *([fallback] if fallback else [])]:
+    for step in [*rest, *([outside] if outside else [])]:
         needed.extend(_reads(step))
     return [t for t in needed if t != ABSENT]
 

@@ -2,6 +2,7 @@
 
 from planish.steps import (  # noqa: F401
     arithmetic,
+    control,
     convolution,
     data,
     matmul,

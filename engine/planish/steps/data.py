@@ -1,4 +1,4 @@
-"""Kinds that move elements by index: gather, scatter, one-hot, top-k, cumulative sum; and control flow."""
+"""Kinds that move elements by index: gather, scatter, one-hot, top-k, cumulative sum."""
 
 from __future__ import annotations
 
@@ -179,17 +179,3 @@ class TopK(Kind):
         indices = indices or e.temporary("int64", fact_shape)
         axis = normal_axis(step, step.attrs.get("axis", -1), len(x.shape))
         e.add("topk", [x], [values, indices], {"axis": axis, "largest": int(step.attrs.get("largest", 1))})
-
-
-@register
-class If(Kind):
-    """ONNX If: attribute branches holds the lowered then and else graphs. Specialisation inlines one once the condition
-    is known."""
-
-    name = "if"
-
-    def infer(self, step: Step, facts: Facts) -> list[Fact]:
-        raise AssertionError("an If is inlined by specialisation")
-
-    def emit(self, step: Step, e: Emitter) -> None:
-        raise AssertionError("an If is inlined by specialisation")

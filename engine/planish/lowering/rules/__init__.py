@@ -1,6 +1,7 @@
 """How each ONNX operator is lowered, by subject; importing this package fills `planish.lowering.builder.RULES`."""
 
 from planish.lowering.rules import (  # noqa: F401
+    computed,
     control,
     dynamic,
     elementwise,
@@ -10,4 +11,5 @@ from planish.lowering.rules import (  # noqa: F401
     pooling,
     quantization,
     recurrent,
+    sequences,
 )

@@ -1,0 +1,190 @@
+"""Loop and Scan, whose bodies run as Programs of their own: captured values, nesting, no iterations, growing states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import planish
+from planish.errors import ModelError
+from tests.lowering.harness import assert_close, by_onnxruntime, native, parse
+
+pytest.importorskip("onnxruntime")
+Array = np.ndarray[Any, Any]
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((3, 4)).astype(np.float32)
+W = RNG.standard_normal((4, 4)).astype(np.float32) / 4
+
+ACCUMULATE = (
+    "y, ys = Loop (n, c, x) <body = b (int64 i, bool ci, float[3,4] h) => (bool co, float[3,4] h2, float[3,4] s) "
+    "{ co = Identity (ci) p = MatMul (h, k) h2 = Tanh (p) s = Add (h2, outer) }>"
+)
+
+
+@pytest.mark.parametrize("weights", ["constant", "computed"])
+def test_loop_with_captured_values(weights: str) -> None:
+    body = "outer = Abs (x) " + ("k = Neg (w) " if weights == "computed" else "") + ACCUMULATE
+    constants = {"w" if weights == "computed" else "k": W}
+    model = parse(body, "int64 n, bool c, float[3,4] x", "float[3,4] y, float[m,3,4] ys", 17, constants)
+    feeds = [{"n": np.array(n), "c": np.array(c), "x": X} for n, c in ((3, True), (0, True), (4, False), (1, True))]
+    native(model, *feeds, reference=by_onnxruntime)
+
+
+def test_trip_count_that_depends_on_data() -> None:
+    body = (
+        "y, count = Loop (, c, x, zero) <body = b (int64 i, bool ci, float[3,4] h, int64 t) => (bool co, float[3,4] h2, int64 t2)"
+        " { h2 = Mul (h, half) a = Abs (h2) m = ReduceMax <keepdims = 0> (a) co = Greater (m, limit) t2 = Add (t, one) }>"
+    )
+    constants = {"zero": np.int64(0), "one": np.int64(1), "half": np.float32(0.5), "limit": np.float32(0.1)}
+    model = parse(body, "bool c, float[3,4] x", "float[3,4] y, int64 count", 17, constants)
+    native(model, *({"c": np.array(True), "x": X * f} for f in (1, 8, 100)), reference=by_onnxruntime)
+
+
+def test_a_state_that_grows_and_a_slice_by_iteration() -> None:
+    body = (
+        "y = Loop (n, , x) <body = b (int64 i, bool ci, float[r,4] h) => (bool co, float[q,4] h2) { co = Identity (ci)"
+        " u = Unsqueeze (i, axes) v = Add (u, one) s = Slice (x, u, v, axes) e = Exp (s) h2 = Concat <axis = 0> (h, e) }>"
+    )
+    constants = {"one": np.array([1]), "axes": np.array([0])}
+    model = parse(body, "int64 n, float[3,4] x", "float[k,4] y", 17, constants)
+    native(model, *({"n": np.array(n), "x": X} for n in (0, 1, 3, 2)), reference=by_onnxruntime)
+
+
+def test_nested_loops_and_branches() -> None:
+    inner = (
+        "g = Loop (i, , h) <body = b2 (int64 j, bool d, float[3,4] s) => (bool e, float[3,4] s2) "
+        "{ e = Identity (d) f = Cast <to = 1> (i) t = Add (s, outer) s2 = Mul (t, f) }>"
+    )
+    branch = (
+        "h2 = If (odd) <then_branch = t () => (float[3,4] a) { a = Relu (g) }, "
+        "else_branch = e () => (float[3,4] z) { z = Sub (g, x) }>"
+    )
+    body = (
+        "outer = Abs (x) y, s = Loop (n, , x) <body = b (int64 i, bool ci, float[3,4] h) => (bool co, float[3,4] h2, "
+        f"float[3,4] g) {{ co = Identity (ci) m = Mod (i, two) odd = Equal (m, one) {inner} {branch} }}>"
+    )
+    constants = {"one": np.int64(1), "two": np.int64(2)}
+    model = parse(body, "int64 n, float[3,4] x", "float[3,4] y, float[k,3,4] s", 17, constants)
+    native(model, *({"n": np.array(n), "x": X} for n in (0, 1, 4)), reference=by_onnxruntime)
+
+
+def test_a_loop_inside_a_branch() -> None:
+    body = (
+        "s = ReduceSum <keepdims = 0> (x) p = Greater (s, zero) y = If (p) <then_branch = t () => (float[3,4] a) "
+        "{ a = Loop (n, , x) <body = b (int64 i, bool ci, float[3,4] h) => (bool co, float[3,4] h2) "
+        "{ co = Identity (ci) h2 = Add (h, x) }> }, else_branch = e () => (float[3,4] z) { z = Neg (x) }>"
+    )
+    model = parse(body, "int64 n, float[3,4] x", "float[3,4] y", 17, {"zero": np.float32(0)})
+    native(model, *({"n": np.array(2), "x": f * np.abs(X)} for f in (1, -1)), reference=by_onnxruntime)
+
+
+def test_quantized_layers_inside_a_body() -> None:
+    body = (
+        "q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) y = Loop (n, , x) <body = b (int64 i, bool ci, float[3,4] h)"
+        " => (bool co, float[3,4] h2) { co = Identity (ci) wd = DequantizeLinear (w, s, zw) a = QuantizeLinear (h, s, z)"
+        " c = DequantizeLinear (a, s, z) m = MatMul (c, wd) e = Add (m, d) h2 = Relu (e) }>"
+    )
+    constants = {
+        "s": np.float32(0.05),
+        "z": np.uint8(100),
+        "zw": np.int8(0),
+        "w": RNG.integers(-9, 9, (4, 4)).astype(np.int8),
+    }
+    model = parse(body, "int64 n, float[3,4] x", "float[3,4] y", 17, constants)
+    native(model, {"n": np.array(3), "x": X}, reference=by_onnxruntime)
+
+
+SCAN = (
+    "y, ys, zs = Scan <num_scan_inputs = 2{}, body = b (float[4] h, float[4] u, float[4] v) => (float[4] h2, float[4] s, float[4] t)"
+    " {{ p = Add (h, u) h2 = Mul (p, outer) s = Sub (h2, v) t = Identity (u) }}> (h0, a, b)"
+)
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+@pytest.mark.parametrize("axes", ["first", "second", "last"])
+def test_scan_along_axes_and_in_directions(axes: str, direction: int) -> None:
+    axis = {"first": 0, "second": 1, "last": -1}[axes]
+    attrs = (
+        f", scan_input_axes = [{axis}, 0], scan_output_axes = [0, {axis}], "
+        f"scan_input_directions = [{direction}, 0], scan_output_directions = [{direction}, {1 - direction}]"
+    )
+    model = parse(
+        "outer = Abs (h0) " + SCAN.format(attrs),
+        "float[4] h0, float[j,k] a, float[l,4] b",
+        "float[4] y, float[m,n] ys, float[o,q] zs",
+        17,
+    )
+    for length in (5, 1):
+        a = RNG.standard_normal((length, 4)).astype(np.float32)
+        feeds = {
+            "h0": X[0],
+            "a": a if axis == 0 else a.T.copy(),
+            "b": RNG.standard_normal((length, 4)).astype(np.float32),
+        }
+        native(model, feeds, reference=by_onnxruntime)
+
+
+def test_scan_of_no_elements() -> None:
+    model = parse(
+        "outer = Abs (h0) " + SCAN.format(""),
+        "float[4] h0, float[j,4] a, float[l,4] b",
+        "float[4] y, float[m,4] ys, float[o,4] zs",
+        17,
+    )
+    empty = np.zeros((0, 4), np.float32)
+    y, ys, zs = planish.InferenceSession(model).run(None, {"h0": X[0], "a": empty, "b": empty})
+    np.testing.assert_array_equal(y, X[0])
+    assert (ys.shape, ys.dtype, zs.shape) == ((0, 4), np.float32, (0, 4))
+
+
+def test_an_iteration_runs_what_is_cached() -> None:
+    body = "outer = Abs (x) " + ACCUMULATE
+    model = parse(body, "int64 n, bool c, float[3,4] x", "float[3,4] y, float[m,3,4] ys", 17, {"k": W})
+    session = planish.InferenceSession(model)
+    session.run(None, {"n": np.array(100), "c": np.array(True), "x": X})
+    (loop,) = session.executor._bodies.values()
+    assert len(loop._cache) == 1
+
+
+def test_errors_name_the_loop_the_iteration_and_the_node() -> None:
+    body = (
+        "y = Loop (n, , x) <body = b (int64 i, bool ci, float[r,q] h) => (bool co, float[s,t] h2) { co = Identity (ci)"
+        " h1 = Concat <axis = 0> (h, h) h2 = MatMul (h1, k) }>"
+    )
+    model = parse(body, "int64 n, float[a,b] x", "float[c,d] y", 17, {"k": W})
+    model.graph.node[0].name = "outer_loop"
+    model.graph.node[0].attribute[0].g.node[2].name = "inner_product"
+    with pytest.raises(ModelError, match=r"'outer_loop' \(loop\), iteration 0: node 'inner_product' \(gemm\)"):
+        planish.InferenceSession(model).run(None, {"n": np.array(2), "x": X[:, :3]})
+
+
+def test_scan_outputs_that_do_not_stack() -> None:
+    body = (
+        "y, ys = Loop (n, , x) <body = b (int64 i, bool ci, float[r,4] h) => (bool co, float[s,4] h2, float[t,4] p) "
+        "{ co = Identity (ci) h2 = Concat <axis = 0> (h, h) p = Exp (h2) }>"
+    )
+    session = planish.InferenceSession(parse(body, "int64 n, float[3,4] x", "float[c,4] y, float[d,e,4] ys", 17))
+    with pytest.raises(ModelError, match=r"scan output 'p': iterations give float32\[6, 4\] and float32\[12, 4\]"):
+        session.run(None, {"n": np.array(2), "x": X})
+
+
+def test_scan_outputs_stay_within_the_budget() -> None:
+    options = planish.SessionOptions()
+    options.byte_budget = 1000
+    body = "outer = Abs (x) " + ACCUMULATE
+    model = parse(body, "int64 n, bool c, float[3,4] x", "float[3,4] y, float[m,3,4] ys", 17, {"k": W})
+    session = planish.InferenceSession(model, options)
+    with pytest.raises(ModelError, match=r"scan output 's': its pieces exceed 1000 bytes"):
+        session.run(None, {"n": np.array(100), "c": np.array(True), "x": X})
+
+
+def test_plans_hold_loops(tmp_path: Any) -> None:
+    body = "outer = Abs (x) " + ACCUMULATE
+    model = parse(body, "int64 n, bool c, float[3,4] x", "float[3,4] y, float[m,3,4] ys", 17, {"k": W})
+    path = tmp_path / "loop.plan"
+    planish.export(model, path)
+    feeds = {"n": np.array(3), "c": np.array(True), "x": X}
+    expected = planish.InferenceSession(model).run(None, feeds)
+    assert_close(planish.InferenceSession(path).run(None, feeds), expected, 0)
