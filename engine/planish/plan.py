@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from planish.session import InferenceSession
 
 MAGIC = b"PLANISH\0"
-VERSION = 1
+VERSION = 2
 #: Packing versions: a plan whose weights were packed otherwise is refused.
 FORMATS = {
     "dense_f32": 1, "dense_s8": 1, "depthwise_f32": 1, "depthwise_s16": 1, "csr_f32": 1, "csr_s8": 1, "block1x4_f32": 1,
@@ -198,7 +198,7 @@ def _step(step: Step) -> list[Any]:
             }
             for b in attrs["branches"]
         ]
-    return [step.kind, step.name, list(step.inputs), list(step.outputs), attrs]
+    return [step.kind, step.name, list(step.inputs), list(step.outputs), attrs, step.origin]
 
 
 # -- load --------------------------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ class _Reader:
     def steps(self, entries: list[Any], known: set[int]) -> list[Step]:
         """Steps in order; each reads only what is known before it, and makes new tensors."""
         steps = []
-        for kind, name, inputs, outputs, attrs in entries:
+        for kind, name, inputs, outputs, attrs, origin in entries:
             if kind not in KINDS and kind != "onnx":
                 raise PlanError(
                     f"{self.where}: step '{name}' of unknown kind '{kind}'; the plan is of another version, export it "
@@ -343,7 +343,7 @@ class _Reader:
             if kind in _CONTROL:
                 attrs = {**attrs, "branches": [self.branch(b, set(known)) for b in attrs["branches"]]}
             known.update(outputs)
-            step = Step(str(kind), str(name), tuple(inputs), tuple(outputs), attrs)
+            step = Step(str(kind), str(name), tuple(inputs), tuple(outputs), attrs, str(origin))
             if kind in _CONTROL and not self.is_sound(step):
                 raise self.damaged(f"step '{name}'")
             steps.append(step)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planish import _core
-from planish.errors import InputError, UsageError
+from planish.errors import InputError, ModelError, UsageError
 from planish.runtime.executor import Executor, Timing
 from planish.runtime.specialise import Settings
 
@@ -82,7 +82,11 @@ class InferenceSession:
     ) -> None:
         options = sess_options or SessionOptions()
         self._options = options
-        self._lowered = _load(path_or_bytes, options)
+        self._source = os.fspath(path_or_bytes) if isinstance(path_or_bytes, (str, os.PathLike)) else ""
+        try:
+            self._lowered = _load(path_or_bytes, options)
+        except ModelError as error:
+            raise self._named(error) from error.__cause__
         threads = options.intra_op_num_threads or _core.default_threads()
         if threads < 1:
             raise UsageError(
@@ -106,12 +110,15 @@ class InferenceSession:
         """
         chosen = [self._output_index(name) for name in output_names or ()]
         feeds = self._check(input_feed)
-        if self._options.enable_profiling:
-            timings: list[Timing] = []
-            results = self._executor.run(feeds, timings)
-            self._timings.append(timings)
-        else:
-            results = self._executor.run(feeds)
+        try:
+            if self._options.enable_profiling:
+                timings: list[Timing] = []
+                results = self._executor.run(feeds, timings)
+                self._timings.append(timings)
+            else:
+                results = self._executor.run(feeds)
+        except ModelError as error:
+            raise self._named(error) from error.__cause__
         return [results[i] for i in chosen] if chosen else results
 
     def get_inputs(self) -> list[NodeArg]:
@@ -151,6 +158,11 @@ class InferenceSession:
         path = time.strftime("planish_profile_%Y%m%d-%H%M%S.json")
         write_atomic(path, json.dumps({"traceEvents": events}).encode())
         return path
+
+    def _named(self, error: ModelError) -> ModelError:
+        """The error, with the model's file in front where there is one."""
+        text = str(error)
+        return error if not self._source or text.startswith(self._source) else type(error)(f"{self._source}: {text}")
 
     def _output_index(self, name: str) -> int:
         if name not in self._outputs:

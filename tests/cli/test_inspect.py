@@ -103,8 +103,8 @@ def test_a_model_that_cannot_run_is_still_described(place: Path) -> None:
     onnx.save(model, "foreign.onnx")
     found = inspect_model("foreign.onnx")
     assert [problem.partition(": ")[0] for problem in found.problems] == [
-        "node 'twist' (com.example::Twist)",
-        "node 'inverse' (com.example::Inverse)",
+        "node 'twist' (com.example::Twist, node 0)",
+        "node 'inverse' (com.example::Inverse, node 1)",
     ]
     assert [layer.op for layer in found.layers if not layer.native] == ["com.example::Twist", "com.example::Inverse"]
 

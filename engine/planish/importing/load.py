@@ -11,7 +11,7 @@ import onnx_ir
 from planish.errors import ModelError
 from planish.importing.check_proto import check_model_proto
 from planish.importing.messages import first_cause
-from planish.importing.names import make_names_unique
+from planish.importing.names import make_names_unique, number_nodes
 from planish.importing.sparse import densify_sparse_tensors
 from planish.importing.tensors import ExternalFiles, materialise_tensors
 
@@ -73,7 +73,8 @@ def _from_proto(proto: onnx.ModelProto, where: str, folder: Path | None) -> onnx
 
 
 def _normalise(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
-    """Unique names, topological order in every graph."""
+    """Numbered nodes, unique names, topological order in every graph."""
+    number_nodes(model)
     make_names_unique(model)
     try:
         for graph in [model.graph, *(function.graph for function in model.functions.values())]:

@@ -6,6 +6,16 @@ from collections.abc import Iterable
 
 import onnx_ir
 
+#: Key of a node's position in its graph as the file had it, in `onnx_ir.Node.meta`.
+NODE_INDEX = "planish.index"
+
+
+def number_nodes(model: onnx_ir.Model) -> None:
+    """Notes every node's position, so that messages can name it after nodes were sorted and replaced."""
+    for graph in [model.graph, *model.graph.subgraphs()]:
+        for index, node in enumerate(graph):
+            node.meta.setdefault(NODE_INDEX, index)
+
 
 def make_names_unique(model: onnx_ir.Model) -> None:
     """Give every node and every value of the model, its subgraphs included, a name that no other one has.

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from planish.errors import ModelError
+from planish.importing.names import NODE_INDEX
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Port, Step
 from planish.lowering.weights import Weights, weights_of
 
@@ -188,7 +189,7 @@ class Builder:
         """Appends a step with fresh output tensors and returns them."""
         name = node.name or f"{node.op_type}:{node.outputs[0].name}"
         made = tuple(self.lowered.tensor(f"{name}:{i}" if i else name) for i in range(outputs))
-        self.lowered.steps.append(Step(kind, name, tuple(inputs), made, attrs or {}))
+        self.lowered.steps.append(Step(kind, name, tuple(inputs), made, attrs or {}, origin_of(node)))
         return list(made)
 
     def define(self, value: ir.Value, tensor: int) -> None:
@@ -404,6 +405,13 @@ def require(value: ir.Value | None, *dtypes: str) -> None:
     known."""
     if value is not None and value.dtype is not None and dtype_name(value.dtype) not in dtypes:
         raise Unsupported(f"no kernel for {dtype_name(value.dtype)}")
+
+
+def origin_of(node: ir.Node) -> str:
+    """The node's operator, and its position in the file if it is as it was there."""
+    op = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    index = node.meta.get(NODE_INDEX)
+    return op if index is None else f"{op}, node {index}"
 
 
 def dtype_name(dtype: ir.DataType | None) -> str:

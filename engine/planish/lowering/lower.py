@@ -7,7 +7,7 @@ import onnx_ir as ir
 from planish import _core
 from planish.errors import ModelError
 from planish.lowering import rules  # noqa: F401  (fills RULES)
-from planish.lowering.builder import RULES, Builder, Unsupported, port, require
+from planish.lowering.builder import RULES, Builder, Unsupported, origin_of, port, require
 from planish.lowering.formats import check_weight_format
 from planish.lowering.fuse import fuse
 from planish.lowering.lowered import Lowered
@@ -53,7 +53,7 @@ def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
             builder.fall_back(node, str(reason))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ModelError(
-                f"node '{node.name}' ({node.op_type}): malformed ({error}); check the model with onnx.checker"
+                f"node '{node.name}' ({origin_of(node)}): malformed ({error}); check the model with onnx.checker"
             ) from error
 
 

@@ -23,13 +23,21 @@ ABSENT = -1
 
 @dataclass(slots=True)
 class Step:
-    """One operation. `kind` names a class registered in :mod:`planish.steps`; inputs and outputs are tensor numbers."""
+    """One operation. `kind` names a class registered in :mod:`planish.steps`; inputs and outputs are tensor numbers.
+
+    origin: the ONNX operator it was lowered from, and the node's position in the file, for messages.
+    """
 
     kind: str
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     attrs: dict[str, Attr] = field(default_factory=dict)
+    origin: str = ""
+
+    def where(self, operands: str = "") -> str:
+        """How a message names this step: the node, its operator and, if given, what it was applied to."""
+        return f"node '{self.name}' ({self.origin or self.kind}{operands and f' on {operands}'})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ def replace_node(old: onnx_ir.Node, *nodes: onnx_ir.Node) -> None:
     new = nodes[-1]
     if not new.name:
         new.name = old.name
+    for node in nodes:
+        node.meta.update(old.meta)  # its number in the file, for messages
     old.graph.insert_before(old, nodes)
     for before, after in zip(old.outputs, new.outputs, strict=False):
         take_over(before, after)

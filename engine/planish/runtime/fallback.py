@@ -25,9 +25,7 @@ def evaluate(step: Step, values: Sequence[Value]) -> list[Value]:
     except Exception as error:
         types = ", ".join(map(_describe, values))
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"node '{step.name}' ({step.attrs['op']} on {types}): {text}; check the node's attributes and inputs"
-        ) from error
+        raise ModelError(f"{step.where(types)}: {text}; check the node's attributes and inputs") from error
     found = dict(zip([o for o in node.output if o], results, strict=True))
     return [_owned(found[o]) if o else np.empty(0, np.float32) for o in node.output]
 
@@ -71,7 +69,7 @@ def _make_evaluator(step: Step, values: Sequence[Value]) -> tuple[Any, Any]:
     try:
         node = onnx.NodeProto.FromString(base64.b64decode(step.attrs["node"]))
     except Exception as error:  # protobuf's own type, and base64's
-        raise ModelError(f"node '{step.name}': its description is damaged; export the plan again") from error
+        raise ModelError(f"{step.where()}: its description is damaged; export the plan again") from error
     given = dict(zip([*node.input, *step.attrs["captured"]], values, strict=True))
     inputs = [helper.make_value_info(name, _type_of(value)) for name, value in given.items() if name]
     outputs = [helper.make_value_info(n, onnx.TypeProto()) for n in node.output if n]
@@ -84,9 +82,7 @@ def _make_evaluator(step: Step, values: Sequence[Value]) -> tuple[Any, Any]:
         return node, ReferenceEvaluator(model)
     except Exception as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"node '{step.name}' ({step.attrs['op']}): cannot run: {text}; `planish inspect` lists what runs"
-        ) from error
+        raise ModelError(f"{step.where()}: cannot run: {text}; `planish inspect` lists what runs") from error
 
 
 def _type_of(value: Value) -> Any:

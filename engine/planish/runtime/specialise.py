@@ -142,7 +142,7 @@ def _branch(step: Step, given: Facts) -> list[Step]:
     condition = bool(given.value(0).ravel()[0])
     branch: Lowered = step.attrs["branches"][0 if condition else 1]
     copies = [
-        Step("identity", step.name, (port.tensor,), (output,), {})
+        Step("identity", step.name, (port.tensor,), (output,), {}, step.origin)
         for port, output in zip(branch.outputs, step.outputs, strict=True)
     ]
     return [*branch.steps, *copies]
@@ -289,7 +289,7 @@ def _malformed(step: Step, facts: Mapping[int, Fact], error: Exception) -> Model
 
 def _where(step: Step, facts: Mapping[int, Fact]) -> str:
     operands = ", ".join(_describe(facts.get(t)) for t in step.inputs if t != ABSENT)
-    return f"node '{step.name}' ({step.kind} on {operands})"
+    return step.where(operands)
 
 
 def _describe(fact: Fact | None) -> str:

@@ -42,8 +42,7 @@ class Conv(Kind):
         strides, dilations = a.get("strides") or [1] * n, a.get("dilations") or [1] * n
         if len(kernel) != n:
             raise ModelError(
-                f"node '{step.name}' (conv): a kernel of {len(kernel)} dimensions on an input of {n}; check the "
-                "input's rank"
+                f"{step.where()}: a kernel of {len(kernel)} dimensions on an input of {n}; check the input's rank"
             )
         if a.get("transposed"):
             pads, sizes = _transposed(step, spatial, kernel, strides, dilations)
@@ -58,8 +57,7 @@ class Conv(Kind):
         x = facts[0]
         if len(x.shape) < 3 or x.shape[1] != step.attrs["C"]:
             raise ModelError(
-                f"node '{step.name}' (conv): expects {step.attrs['C']} channels on axis 1, got {list(x.shape)}; feed "
-                "NCHW"
+                f"{step.where()}: expects {step.attrs['C']} channels on axis 1, got {list(x.shape)}; feed NCHW"
             )
         _, sizes = self.window(step, x.shape[2:])
         return [Fact(step.attrs["dtype"], (x.shape[0], step.attrs["N"], *sizes))]
@@ -101,9 +99,7 @@ class ComputedConv(Conv):
         shape, groups = w.shape, step.attrs["groups"]
         transposed = bool(step.attrs.get("transposed"))
         if not 3 <= len(shape) <= 5 or groups < 1 or shape[0] % groups or 0 in shape[:2]:
-            raise ModelError(
-                f"node '{step.name}' (conv): weights of shape {list(shape)} in {groups} groups; check their shape"
-            )
+            raise ModelError(f"{step.where()}: weights of shape {list(shape)} in {groups} groups; check their shape")
         n, c = (shape[1] * groups, shape[0]) if transposed else (shape[0], shape[1] * groups)
         attrs = {**step.attrs, "N": n, "C": c, "kernel": list(shape[2:])}
         if not transposed and groups == n == c and groups > 1 and w.dtype == "float32":
@@ -201,7 +197,5 @@ def _transposed(
         pads = [0] * (2 * n) if auto == "VALID" else list(a.get("pads") or [0] * (2 * n))
         sizes = [full[i] - pads[i] - pads[i + n] for i in range(n)]
     if len(pads) != 2 * n or min(sizes, default=0) < 0:
-        raise ModelError(
-            f"node '{step.name}' (transposed conv): attributes do not fit the input {list(spatial)}; repair the model"
-        )
+        raise ModelError(f"{step.where()}: attributes do not fit the input {list(spatial)}; repair the model")
     return pads, tuple(sizes)

@@ -27,7 +27,7 @@ class Gather(Kind):
             low, high = int(indices.value.min()), int(indices.value.max())
             if low < -x.shape[axis] or high >= x.shape[axis]:
                 raise ModelError(
-                    f"node '{step.name}' (gather): index {low if low < -x.shape[axis] else high} is outside axis "
+                    f"{step.where()}: index {low if low < -x.shape[axis] else high} is outside axis "
                     f"{axis} of size "
                     f"{x.shape[axis]}; repair the model or the input"
                 )
@@ -78,8 +78,7 @@ class GatherND(Kind):
         depth = indices.shape[-1] if indices.shape else 0
         if depth < 1 or b + depth > len(x.shape):
             raise ModelError(
-                f"node '{step.name}' (gather_nd): indices {list(indices.shape)} do not fit {list(x.shape)}; check the "
-                "shapes"
+                f"{step.where()}: indices {list(indices.shape)} do not fit {list(x.shape)}; check the shapes"
             )
         return [Fact(x.dtype, (*indices.shape[:-1], *x.shape[b + depth :]))]
 
@@ -166,7 +165,7 @@ class TopK(Kind):
         axis = normal_axis(step, step.attrs.get("axis", -1), len(shape))
         k = facts.ints(1)[0]
         if not 0 <= k <= shape[axis]:
-            raise ModelError(f"node '{step.name}' (topk): k = {k} of {shape[axis]} elements; feed a larger input")
+            raise ModelError(f"{step.where()}: k = {k} of {shape[axis]} elements; feed a larger input")
         shape[axis] = k
         return [Fact(facts[0].dtype, tuple(shape)), Fact("int64", tuple(shape))]
 

@@ -59,7 +59,7 @@ class Facts:
     def __getitem__(self, i: int) -> Fact:
         fact = self.facts[i]
         if fact is None:
-            raise ModelError(f"node '{self.step.name}' ({self.step.kind}): input {i} is missing; repair the model")
+            raise ModelError(f"{self.step.where()}: input {i} is missing; repair the model")
         return fact
 
     def get(self, i: int) -> Fact | None:
@@ -112,15 +112,11 @@ def broadcast_shapes(step: Step, *shapes: tuple[int, ...]) -> tuple[int, ...]:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         text = " and ".join(str(list(s)) for s in shapes)
-        raise ModelError(
-            f"node '{step.name}' ({step.kind}): shapes {text} do not broadcast; check the inputs' shapes"
-        ) from None
+        raise ModelError(f"{step.where()}: shapes {text} do not broadcast; check the inputs' shapes") from None
 
 
 def normal_axis(step: Step, axis: int, rank: int) -> int:
     """A non-negative axis, checked."""
     if not -rank <= axis < rank:
-        raise ModelError(
-            f"node '{step.name}' ({step.kind}): axis {axis} is outside a tensor of rank {rank}; repair the model"
-        )
+        raise ModelError(f"{step.where()}: axis {axis} is outside a tensor of rank {rank}; repair the model")
     return axis + rank if axis < 0 else axis

@@ -28,8 +28,7 @@ class Gemm(Kind):
         shape = facts[0].shape[::-1] if step.attrs.get("trans_x") else facts[0].shape
         if not shape or shape[-1] != step.attrs["K"]:
             raise ModelError(
-                f"node '{step.name}' (gemm): expects rows of {step.attrs['K']}, got {list(shape)}; check the input's "
-                "shape"
+                f"{step.where()}: expects rows of {step.attrs['K']}, got {list(shape)}; check the input's shape"
             )
         return [Fact(step.attrs["dtype"], (*shape[:-1], step.attrs["N"]))]
 
@@ -56,7 +55,7 @@ class MatMul(Kind):
         left = (1, *a) if len(a) == 1 else a
         right = (*b, 1) if len(b) == 1 else b
         if not a or not b or left[-1] != right[-2]:
-            raise ModelError(f"node '{step.name}' (matmul): {list(a)} and {list(b)} do not multiply; check the shapes")
+            raise ModelError(f"{step.where()}: {list(a)} and {list(b)} do not multiply; check the shapes")
         shape = (*broadcast_shapes(step, left[:-2], right[:-2]), left[-2], right[-1])
         if len(a) == 1:
             shape = (*shape[:-2], shape[-1])

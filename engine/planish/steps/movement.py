@@ -33,7 +33,7 @@ class Concat(Kind):
                 n != m for k, (n, m) in enumerate(zip(shape, first.shape, strict=True)) if k != axis
             ):
                 raise ModelError(
-                    f"node '{step.name}' (concat): {list(shape)} and {list(first.shape)} differ outside axis {axis}; "
+                    f"{step.where()}: {list(shape)} and {list(first.shape)} differ outside axis {axis}; "
                     "check the shapes"
                 )
             total += shape[axis]
@@ -80,7 +80,7 @@ class Pad(Kind):
         pads = facts.ints(1)
         axes = [normal_axis(step, a, rank) for a in facts.ints(3)] if facts.get(3) is not None else list(range(rank))
         if len(pads) != 2 * len(axes):
-            raise ModelError(f"node '{step.name}' (pad): {len(pads)} pads for {len(axes)} axes; repair the model")
+            raise ModelError(f"{step.where()}: {len(pads)} pads for {len(axes)} axes; repair the model")
         borders = [(0, 0)] * rank
         for i, a in enumerate(axes):
             borders[a] = (pads[i], pads[i + len(axes)])
@@ -90,7 +90,7 @@ class Pad(Kind):
         x = facts[0]
         shape = tuple(n + a + b for n, (a, b) in zip(x.shape, self.borders(step, facts), strict=True))
         if min(shape, default=0) < 0:
-            raise ModelError(f"node '{step.name}' (pad): negative pads remove more than there is; check the shapes")
+            raise ModelError(f"{step.where()}: negative pads remove more than there is; check the shapes")
         return [Fact(x.dtype, shape)]
 
     def evaluate(self, step: Step, values: list[Array | None]) -> list[Array] | None:
@@ -143,9 +143,7 @@ class Tile(Kind):
     def infer(self, step: Step, facts: Facts) -> list[Fact]:
         x, repeats = facts[0], facts.ints(1)
         if len(repeats) != len(x.shape) or min(repeats, default=0) < 0:
-            raise ModelError(
-                f"node '{step.name}' (tile): repeats {repeats} do not fit {list(x.shape)}; repair the model"
-            )
+            raise ModelError(f"{step.where()}: repeats {repeats} do not fit {list(x.shape)}; repair the model")
         return [Fact(x.dtype, tuple(n * r for n, r in zip(x.shape, repeats, strict=True)))]
 
     def evaluate(self, step: Step, values: list[Array | None]) -> list[Array] | None:
@@ -182,9 +180,7 @@ class ConstantOfShape(Kind):
     def infer(self, step: Step, facts: Facts) -> list[Fact]:
         shape = tuple(facts.ints(0))
         if min(shape, default=0) < 0:
-            raise ModelError(
-                f"node '{step.name}' (constant_of_shape): negative shape {list(shape)}; check the shapes fed"
-            )
+            raise ModelError(f"{step.where()}: negative shape {list(shape)}; check the shapes fed")
         return [Fact(step.attrs["dtype"], shape)]
 
     def evaluate(self, step: Step, values: list[Array | None]) -> list[Array] | None:
@@ -205,10 +201,10 @@ class Range(Kind):
     def infer(self, step: Step, facts: Facts) -> list[Fact]:
         start, limit, delta = (facts.value(i).ravel()[0] for i in range(3))
         if delta == 0:
-            raise ModelError(f"node '{step.name}' (range): delta is zero; repair the model")
+            raise ModelError(f"{step.where()}: delta is zero; repair the model")
         count = max(0, int(np.ceil((float(limit) - float(start)) / float(delta))))
         if count > 1 << 26:
-            raise ModelError(f"node '{step.name}' (range): {count} elements exceed what is sensible; check the inputs")
+            raise ModelError(f"{step.where()}: {count} elements exceed what is sensible; check the inputs")
         value = (start + np.arange(count) * delta).astype(facts[0].dtype)
         return [Fact.of(value)]
 
@@ -240,7 +236,7 @@ class Resize(Kind):
                 sizes[a] = n
                 scales[a] = n / shape[a] if shape[a] else 1.0
         if min(sizes, default=0) < 0:
-            raise ModelError(f"node '{step.name}' (resize): negative size {sizes}; check the inputs")
+            raise ModelError(f"{step.where()}: negative size {sizes}; check the inputs")
         return tuple(sizes), scales
 
     def infer(self, step: Step, facts: Facts) -> list[Fact]:

@@ -75,7 +75,7 @@ class Pack(Kind):
     def infer(self, step: Step, facts: Facts) -> list[Fact]:
         if len(facts[0].shape) != 2 or facts[0].dtype != "float32":
             raise ModelError(
-                f"node '{step.name}' (pack): weights {facts[0].dtype}{list(facts[0].shape)}, not a float32 matrix; "
+                f"{step.where()}: weights {facts[0].dtype}{list(facts[0].shape)}, not a float32 matrix; "
                 "check the model with onnx.checker"
             )
         n, k = facts[0].shape

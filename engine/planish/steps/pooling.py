@@ -128,9 +128,7 @@ class Reduce(Kind):
             return [] if step.attrs.get("noop") else list(range(rank))
         axes = sorted({a + rank if a < 0 else a for a in given})
         if axes[0] < 0 or axes[-1] >= rank:
-            raise ModelError(
-                f"node '{step.name}' (reduce): axes {given} do not fit a tensor of rank {rank}; repair the model"
-            )
+            raise ModelError(f"{step.where()}: axes {given} do not fit a tensor of rank {rank}; repair the model")
         return axes
 
     def infer(self, step: Step, facts: Facts) -> list[Fact]:

@@ -77,9 +77,7 @@ class Squeeze(Reshaping):
             return tuple(n for n in shape if n != 1)
         axes = {normal_axis(step, a, len(shape)) for a in facts.ints(1)}
         if any(shape[a] != 1 for a in axes):
-            raise ModelError(
-                f"node '{step.name}' (squeeze): an axis of {list(shape)} is not of size 1; check the shapes fed"
-            )
+            raise ModelError(f"{step.where()}: an axis of {list(shape)} is not of size 1; check the shapes fed")
         return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
@@ -121,9 +119,7 @@ class Transpose(Kind):
     def perm(self, step: Step, rank: int) -> list[int]:
         perm = step.attrs.get("perm") or list(range(rank))[::-1]
         if sorted(perm) != list(range(rank)):
-            raise ModelError(
-                f"node '{step.name}' (transpose): perm {perm} does not fit a tensor of rank {rank}; repair the model"
-            )
+            raise ModelError(f"{step.where()}: perm {perm} does not fit a tensor of rank {rank}; repair the model")
         return list(perm)
 
     def infer(self, step: Step, facts: Facts) -> list[Fact]:
@@ -188,9 +184,7 @@ class Slice(Kind):
         axes = facts.ints(3) if facts.get(3) is not None else list(range(len(starts)))
         steps = facts.ints(4) if facts.get(4) is not None else [1] * len(starts)
         if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-            raise ModelError(
-                f"node '{step.name}' (slice): starts, ends, axes and steps do not fit together; repair the model"
-            )
+            raise ModelError(f"{step.where()}: starts, ends, axes and steps do not fit together; repair the model")
         cuts = []
         for start, end, axis, by in zip(starts, ends, axes, steps, strict=True):
             a = normal_axis(step, axis, len(shape))
@@ -235,7 +229,7 @@ class Split(Kind):
             sizes = [max(0, min(chunk, shape[axis] - i * chunk)) for i in range(count)]
         if len(sizes) != count or sum(sizes) != shape[axis] or min(sizes, default=0) < 0:
             raise ModelError(
-                f"node '{step.name}' (split): parts {sizes} do not fill axis {axis} of {list(shape)}; check the shapes"
+                f"{step.where()}: parts {sizes} do not fill axis {axis} of {list(shape)}; check the shapes"
             )
         return axis, sizes
 
