@@ -53,7 +53,7 @@ def run_scan(step: Step, values: Sequence[Value], body: Body, byte_budget: int) 
     sources = [_along(step, "input", i, v) for i, v in enumerate(values[count:own])]
     lengths = {len(s) for s in sources}
     if len(lengths) != 1:
-        raise ModelError(f"node '{step.name}' (Scan): scan inputs of lengths {sorted(lengths)}; feed equally long ones")
+        raise ModelError(f"{step.where()}: scan inputs of lengths {sorted(lengths)}; feed equally long ones")
     stacks = [Stack(step, p, byte_budget) for p in graph.outputs[count:]]
     ports = [p.tensor for p in graph.inputs]
     for iteration in range(lengths.pop()):
@@ -74,7 +74,7 @@ def run_sequence_map(step: Step, values: Sequence[Value], body: Body, byte_budge
     lengths = {len(v) for v in given if isinstance(v, list)}
     if len(lengths) != 1:
         raise ModelError(
-            f"node '{step.name}' (SequenceMap): sequences of lengths {sorted(lengths)}; feed equally long ones"
+            f"{step.where()}: sequences of lengths {sorted(lengths)}; feed equally long ones"
         )
     results: list[list[Value]] = [[] for _ in graph.outputs]
     for iteration in range(lengths.pop()):
@@ -128,7 +128,7 @@ class Stack:
 
     def _failed(self, what: str, remedy: str) -> ModelError:
         return ModelError(
-            f"node '{self.step.name}' ({self.step.kind}): scan output '{self.port.name}': {what}; use {remedy}"
+            f"{self.step.where()}: scan output '{self.port.name}': {what}; use {remedy}"
         )
 
 
@@ -136,7 +136,7 @@ def _iterate(step: Step, iteration: int, body: Body, feeds: Mapping[int, Value])
     try:
         return body(feeds)
     except PlanishError as error:
-        raise ModelError(f"node '{step.name}' ({step.kind}), iteration {iteration}: {error}") from None
+        raise ModelError(f"{step.where()}, iteration {iteration}: {error}") from None
 
 
 def _captured(step: Step, values: Sequence[Value], own: int) -> dict[int, Value]:
@@ -154,7 +154,7 @@ def _along(step: Step, side: str, index: int, array: Array) -> Array:
     axis = axes[index] if axes else 0
     if not -array.ndim <= axis < array.ndim:
         raise ModelError(
-            f"node '{step.name}' (Scan): {side} axis {axis} is outside {list(array.shape)}; repair the model"
+            f"{step.where()}: {side} axis {axis} is outside {list(array.shape)}; repair the model"
         )
     if directions and directions[index] == 1:
         array = array[::-1] if side == "output" else np.flip(array, axis)

@@ -211,7 +211,7 @@ class Executor:
         except _MALFORMED as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(
-                f"node '{step.name}' ({step.kind}): does not fit its inputs or attributes ({text}); check the model "
+                f"{step.where()}: does not fit its inputs or attributes ({text}); check the model "
                 "with onnx.checker"
             ) from error
         arrays.update((t, v) for t, v in zip(step.outputs, results, strict=True) if t != ABSENT)

@@ -30,7 +30,7 @@ def _position(step: Step, sequence: list[Array], index: Array | None, last: int)
     position = last if index is None else int(index.ravel()[0])
     if not -len(sequence) <= position <= last:
         raise ModelError(
-            f"node '{step.name}' ({step.attrs['op']}): position {position} of a sequence of {len(sequence)}; check the "
+            f"{step.where()}: position {position} of a sequence of {len(sequence)}; check the "
             "position"
         )
     return position
@@ -62,9 +62,9 @@ def _split(step: Step, values: list[Value]) -> Value:
     if split is not None and split.ndim:
         ends = np.cumsum(split)
         if (split < 0).any() or (int(ends[-1]) if ends.size else 0) != size:
-            raise ModelError(f"node '{step.name}' (SplitToSequence): {split.tolist()} of {size}; make the parts add up")
+            raise ModelError(f"{step.where()}: {split.tolist()} of {size}; make the parts add up")
     elif length < 1:
-        raise ModelError(f"node '{step.name}' (SplitToSequence): parts of {length}; use a positive length")
+        raise ModelError(f"{step.where()}: parts of {length}; use a positive length")
     else:
         ends = np.minimum(np.arange(length, size + length, length), size)
     parts = np.split(x, ends[:-1], axis) if len(ends) else []
@@ -81,7 +81,7 @@ def _concatenate(step: Step, values: list[Value]) -> Value:
 def _get(step: Step, values: list[Value]) -> Value:
     if values[0] is None:
         raise ModelError(
-            f"node '{step.name}' (OptionalGetElement): the optional is empty; test it with OptionalHasElement"
+            f"{step.where()}: the optional is empty; test it with OptionalHasElement"
         )
     return values[0]
 
