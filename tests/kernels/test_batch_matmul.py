@@ -38,6 +38,35 @@ def test_float(kernel: str, shape: tuple[int, int, int]) -> None:
                 np.testing.assert_array_equal(y, a @ b * np.float32(0.125))
 
 
+@pytest.mark.parametrize("dtype", ["f8", "i4", "u4", "i8", "u8"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 17, 5), (5, 2, 0)])
+def test_plain_types(dtype: str, shape: tuple[int, int, int]) -> None:
+    m, n, k = shape
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 2**31, s).astype(dtype) for s in ((2, 3, m, k), (2, 3, k, n)))
+    alpha = 0.125 if dtype == "f8" else 1.0
+    for lhs in layouts(a):
+        for rhs in layouts(b):
+            for threads in (1, 2):
+                y = np.zeros((2, 3, m, n), dtype)
+                _core.run_op("batch_matmul", [lhs, rhs], [y], {"alpha": alpha}, threads=threads)
+                np.testing.assert_allclose(y, a @ b * alpha if dtype == "f8" else a @ b, rtol=1e-14)
+
+
+def test_plain_types_are_validated() -> None:
+    a, b, y = np.zeros((2, 3)), np.zeros((3, 4)), np.zeros((2, 4))
+    for inputs, output, alpha in (
+        ([a, b.astype(np.int64)], y, 1.0),
+        ([a, b.T], y, 1.0),
+        ([a, b], np.zeros((4, 2)), 1.0),
+        ([a, b], y, np.inf),
+        ([a.astype(np.int32), b.astype(np.int32)], y.astype(np.int32), 2.0),
+        ([a[0], b], y[0], 1.0),
+    ):
+        with pytest.raises(PlanishError, match="batch_matmul"):
+            _core.run_op("batch_matmul", inputs, [output], {"alpha": alpha})
+
+
 @pytest.mark.parametrize("kernel", INTEGER)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("output", ["int32", "float32", "uint8"])

@@ -103,6 +103,16 @@ def test_trigonometry_reduces_huge_arguments(run: Run, op: str) -> None:
     np.testing.assert_allclose(y, getattr(np, op)(x.astype(np.float64)), rtol=3e-7, atol=1e-12)
 
 
+@pytest.mark.parametrize("op", REFERENCES)
+def test_unary_float64(run: Run, op: str) -> None:
+    rng = np.random.default_rng(0)
+    reference, attrs = REFERENCES[op]
+    x = np.concatenate([*(rng.normal(size=50) * s for s in (1e-9, 1, 10, 60)), [v for v in SPECIAL if v == v]])
+    (y,) = run("unary", [x], [(x.shape, "f8")], op=op, **attrs)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(y, reference(x), rtol=1e-13, atol=1e-14 if op in CANCELLING else 1e-300)
+
+
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("op", ["relu", "exp", "gelu"])
 def test_unary_sizes(run: Run, op: str, n: int) -> None:
@@ -122,8 +132,9 @@ def test_unary_integers(run: Run, dtype: str) -> None:
     np.testing.assert_array_equal(run("unary", [x], [(x.shape, dtype)], op="clip", lo=-math.inf)[0], x)
 
 
-def test_unary_predicates(run: Run) -> None:
-    x = np.array(SPECIAL, np.float32)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_unary_predicates(run: Run, dtype: str) -> None:
+    x = np.array(SPECIAL, dtype)
     np.testing.assert_array_equal(run("unary", [x], [(x.shape, bool)], op="is_nan")[0], np.isnan(x))
     np.testing.assert_array_equal(run("unary", [x], [(x.shape, bool)], op="is_inf")[0], np.isinf(x))
     b = x > 0
@@ -179,12 +190,13 @@ BITS = {"bit_and": np.bitwise_and, "bit_or": np.bitwise_or, "bit_xor": np.bitwis
 WRAPPING = ["add", "sub", "mul", "min", "max", *BITS]
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("form", ["vv", "vs", "sv", "rows", "columns", "ss"])
 @pytest.mark.parametrize("op", [*BINARY, *COMPARE])
-def test_binary_forms(run: Run, op: str, form: str) -> None:
+def test_binary_forms(run: Run, op: str, form: str, dtype: str) -> None:
     rng = np.random.default_rng(2)
     shape = (5, 67)
-    a, b = (np.round(rng.normal(size=shape) * 4).astype(np.float32) / 2 for _ in range(2))
+    a, b = (np.round(rng.normal(size=shape) * 4).astype(dtype) / 2 for _ in range(2))
     b[b == 0] = 1.5
     a[0, 3], b[1, 5] = np.nan, np.nan
     if form in ("vs", "ss"):
@@ -196,7 +208,7 @@ def test_binary_forms(run: Run, op: str, form: str) -> None:
     if form == "columns":
         b = np.broadcast_to(b[:, :1], shape)
     if op in BINARY:
-        np.testing.assert_array_equal(run("binary", [a, b], [(shape, "f4")], op=op)[0], BINARY[op](a, b))
+        np.testing.assert_array_equal(run("binary", [a, b], [(shape, dtype)], op=op)[0], BINARY[op](a, b))
     else:
         np.testing.assert_array_equal(run("binary", [a, b], [(shape, bool)], op=op)[0], COMPARE[op](a, b))
 
@@ -215,6 +227,26 @@ def test_pow(run: Run) -> None:
         (y,) = run("binary", [a, e], [(a.shape, "f4")], op="pow")
         with np.errstate(all="ignore"):
             np.testing.assert_allclose(y, np.power(a.astype("f8"), e.astype("f8")).astype("f4"), rtol=2e-7, atol=1e-44)
+
+
+def test_pow_in_float64_keeps_its_precision(run: Run) -> None:
+    a, b = np.array([3.0, 1 + 1e-12, -2, 0.5, 0]), np.array([33, 1e9, 3, -40, 0])
+    np.testing.assert_allclose(run("binary", [a, b], [(a.shape, "f8")], op="pow")[0], a**b, rtol=1e-14)
+
+
+def test_binary_uint64(run: Run) -> None:
+    values = np.array([0, 1, 2, 7, 2**63, 2**64 - 1], np.uint64)
+    a, b = (g.ravel() for g in np.meshgrid(values, values))
+    nonzero = np.where(b == 0, np.uint64(1), b)
+    expected = {op: BINARY[op](a, b) for op in ("add", "sub", "mul", "min", "max")}
+    expected |= {op: np.where(b == 0, np.uint64(0), f(a, nonzero)) for op, f in (("mod", np.mod), ("fmod", np.fmod))}
+    expected["div"] = np.where(b == 0, np.uint64(0), a // nonzero)
+    expected["pow"] = a ** (b % np.uint64(70))
+    for op, r in expected.items():
+        other = b % np.uint64(70) if op == "pow" else b
+        np.testing.assert_array_equal(run("binary", [a, other], [(a.shape, "u8")], op=op)[0], r)
+    for op, f in COMPARE.items():
+        np.testing.assert_array_equal(run("binary", [a, b], [(a.shape, bool)], op=op)[0], f(a, b))
 
 
 @pytest.mark.parametrize("dtype", ["i4", "i8"])
@@ -302,6 +334,7 @@ def test_where(run: Run, dtype: str) -> None:
         ("unary", [np.zeros(3, np.float32)], {"op": "no_such"}),
         ("unary", [np.zeros(4, np.float32)], {"op": "relu"}),
         ("unary", [np.zeros(3, np.float64)], {"op": "relu"}),
+        ("unary", [np.zeros(3, np.float16)], {"op": "relu"}),
         ("binary", [np.zeros(3, np.float32)], {"op": "add"}),
         ("binary", [np.zeros(3, np.float32), np.zeros(3, np.int32)], {"op": "add"}),
         ("binary", [np.zeros(3, np.float32), np.zeros((1, 3), np.float32)], {"op": "add"}),

@@ -121,7 +121,7 @@ def test_one_hot(run: Run, axis: int) -> None:
     np.testing.assert_array_equal(run("one_hot", [indices, values], [(r.shape, "f4")], axis=axis)[0], r)
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u8"])
 def test_cumsum(run: Run, dtype: str) -> None:
     x = numbers(np.random.default_rng(4), (3, 5, 4), dtype)
     for axis in range(3):
@@ -135,10 +135,10 @@ def test_cumsum(run: Run, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("largest", [0, 1])
-@pytest.mark.parametrize("dtype", ["f4", "i4", "i8", "u1", "i1"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u8", "u1", "i1"])
 def test_topk(run: Run, dtype: str, largest: int) -> None:
     x = np.random.default_rng(5).integers(0, 20, (4, 30, 3)).astype(dtype)
-    if dtype != "u1":
+    if not dtype.startswith("u"):
         x -= 10
     for axis in range(3):
         k = min(7, x.shape[axis])
@@ -156,7 +156,7 @@ def test_topk_orders_special_values(run: Run) -> None:
     assert run("topk", [x], [((7,), "f4"), ((7,), "i8")], largest=0)[1].tolist() == [2, 6, 4, 5, 0, 3, 1]
 
 
-@pytest.mark.parametrize("dtype", ["f4", "i4", "i8", "u1"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u8", "u1"])
 @pytest.mark.parametrize("op", ["max", "min"])
 def test_argminmax(run: Run, op: str, dtype: str) -> None:
     x = np.random.default_rng(6).integers(0, 9, (4, 30, 3)).astype(dtype)

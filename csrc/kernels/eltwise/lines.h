@@ -13,7 +13,10 @@ inline constexpr KernelInfo kEltwiseLines[] = {
 #undef PLANISH_KERNEL
 };
 
-inline const FloatRows& RowsFor(Isa isa) { return PLANISH_TABLE(kFloatRows, isa); }
+// For float32 or float64.
+inline const FloatRows& RowsFor(DType t, Isa isa) {
+  return t == DType::kF64 ? kDoubleRows : PLANISH_TABLE(kFloatRows, isa);
+}
 inline const ByteRows& ByteRowsFor(Isa isa) { return PLANISH_TABLE(kByteRows, isa); }
 
 }  // namespace planish

@@ -1,4 +1,5 @@
-// Element-wise float32 operations on contiguous rows: one table of functions per ISA, all with the same bits.
+// Element-wise float operations on contiguous rows: for float32 one table of functions per ISA, all with the same bits;
+// for float64 one table, whose transcendental functions are those of the C library.
 #pragma once
 
 #include <stdint.h>
@@ -7,10 +8,11 @@ namespace planish {
 
 // Parameters of a unary operation, in the order of the comments below.
 struct UnaryArgs {
-  float a, b;
+  double a, b;
 };
 
-// y = f(x). X-macro: PLANISH_UNARY(name, expression in x and the parameters a, b).
+// y = f(x). X-macro: X(name, expression in x and the parameters a, b). T is the element type; its functions come from
+// common/float_math.h or common/double_math.h.
 #define PLANISH_UNARY_FLOAT_OPS(X)                                                    \
   X(relu, x < 0.0f ? 0.0f : x)                                                        \
   X(clip, x < a ? a : (x > b ? b : x)) /* lo, hi */                                   \
@@ -18,18 +20,18 @@ struct UnaryArgs {
   X(tanh, Tanh(x))                                                                    \
   X(exp, Exp(x))                                                                      \
   X(log, Log(x))                                                                      \
-  X(sqrt, __builtin_sqrtf(x))                                                         \
-  X(rsqrt, 1.0f / __builtin_sqrtf(x))                                                 \
+  X(sqrt, Sqrt(x))                                                         \
+  X(rsqrt, 1.0f / Sqrt(x))                                                 \
   X(reciprocal, 1.0f / x)                                                             \
   X(erf, Erf(x))                                                                      \
   X(abs, Magnitude(x))                                                                \
   X(neg, -x)                                                                          \
-  X(floor, __builtin_floorf(x))                                                       \
-  X(ceil, __builtin_ceilf(x))                                                         \
-  X(round, __builtin_rintf(x)) /* half to even */                                     \
+  X(floor, Floor(x))                                                       \
+  X(ceil, Ceil(x))                                                         \
+  X(round, Rint(x)) /* half to even */                                     \
   X(sign, x > 0.0f ? 1.0f : (x < 0.0f ? -1.0f : x))                                   \
   X(hard_sigmoid, Unit(a* x + b)) /* alpha, beta */                                   \
-  X(hard_swish, x* Unit(x*(1.0f / 6.0f) + 0.5f))                                      \
+  X(hard_swish, x* Unit(x*(T(1) / T(6)) + 0.5f))                                      \
   X(leaky_relu, x >= 0.0f ? x : a * x)         /* alpha */                            \
   X(elu, x >= 0.0f ? x : a * ExpMinus1(x))     /* alpha */                            \
   X(selu, b*(x > 0.0f ? x : a * ExpMinus1(x))) /* alpha, gamma */                     \
@@ -37,8 +39,8 @@ struct UnaryArgs {
   X(thresholded_relu, x <= a ? 0.0f : x)       /* alpha */                            \
   X(softplus, Softplus(x))                                                            \
   X(softsign, x / (1.0f + Magnitude(x)))                                              \
-  X(gelu, 0.5f * x * (1.0f + Erf(x * 0.70710678f)))                                   \
-  X(gelu_tanh, 0.5f * x * (1.0f + Tanh(0.79788456f * (x + 0.044715f * (x * x * x))))) \
+  X(gelu, 0.5f * x * (1.0f + Erf(x * T(0.70710678118654752))))                                   \
+  X(gelu_tanh, 0.5f * x * (1.0f + Tanh(T(0.79788456080286536) * (x + T(0.044715) * (x * x * x))))) \
   X(silu, x* Sigmoid(x))                                                              \
   X(mish, Mish(x))                                                                    \
   X(scale_shift, a* x + b) /* alpha, beta */
@@ -53,7 +55,7 @@ struct UnaryArgs {
   X(min, a < b || a != a ? a : b)                                   \
   X(max, a > b || a != a ? a : b)                                   \
   X(mod, FloorMod(a, b))         /* the sign of b, as Python's % */ \
-  X(fmod, __builtin_fmodf(a, b)) /* the sign of a, as C's fmod */   \
+  X(fmod, Fmod(a, b)) /* the sign of a, as C's fmod */   \
   X(prelu, a < 0.0f ? a * b : a)
 
 #define PLANISH_COMPARE_OPS(X) \
@@ -91,6 +93,6 @@ struct FloatRows {
   BinaryRow binary[static_cast<int>(BinaryOp::kCount)][kBinaryForms];  // comparisons write bool
 };
 
-extern const FloatRows kFloatRowsScalar, kFloatRowsAvx2, kFloatRowsAvx512;
+extern const FloatRows kFloatRowsScalar, kFloatRowsAvx2, kFloatRowsAvx512, kDoubleRows;
 
 }  // namespace planish

@@ -1,7 +1,7 @@
 // Family `unary`: y[i] = f(x[i]); x and y of one shape, any strides. Attribute op, with alpha, beta, gamma,
 // lo, hi where the operation has them (defaults are ONNX's).
-//   float32 -> float32: every operation of PLANISH_UNARY_FLOAT_OPS, sin, cos;  float32 -> bool: is_nan,
-//   is_inf int32, int64: abs, neg, sign, relu, clip (two's complement: the negative of the smallest value is
+//   float32, float64 -> the same: every operation of PLANISH_UNARY_FLOAT_OPS, sin, cos; -> bool: is_nan,
+//   is_inf; int32, int64: abs, neg, sign, relu, clip (two's complement: the negative of the smallest value is
 //   itself) bool, uint8 (0 or 1): not
 #include <cmath>
 #include <limits>
@@ -67,10 +67,8 @@ void RunFloat(const void* params, std::byte* const* operands, const RunContext& 
 }
 
 UnaryArgs ArgsOf(const OpDesc& op, UnaryOp which) {
-  const auto get = [&](const char* name, double fallback) {
-    return static_cast<float>(op.attrs.Float(name, fallback));
-  };
-  const float infinity = std::numeric_limits<float>::infinity();
+  const auto get = [&](const char* name, double fallback) { return op.attrs.Float(name, fallback); };
+  const double infinity = std::numeric_limits<double>::infinity();
   switch (which) {
     case UnaryOp::k_clip:
       return {get("lo", -infinity), get("hi", infinity)};
@@ -159,12 +157,12 @@ RunFn IntegerRun(const OpDesc& op, const std::string& name, UnaryParams& p) {
 
 RunFn SelectRun(const OpDesc& op, const KernelInfo& kernel, const std::string& name, UnaryParams& p) {
   const View &x = op.inputs[0], &y = op.outputs[0];
-  if (x.dtype == DType::kF32) {
+  if (x.dtype == DType::kF32 || x.dtype == DType::kF64) {
     const int which = ChoiceOf(op, "op", name, kFloatOps);
     const bool test =
         which == static_cast<int>(UnaryOp::kIsNan) || which == static_cast<int>(UnaryOp::kIsInf);
-    CheckType(op, y, test ? DType::kBool : DType::kF32);
-    p.row = RowsFor(kernel.isa).unary[which];
+    CheckType(op, y, test ? DType::kBool : x.dtype);
+    p.row = RowsFor(x.dtype, kernel.isa).unary[which];
     p.args = ArgsOf(op, static_cast<UnaryOp>(which));
     p.extra_cost = IsHeavy(static_cast<UnaryOp>(which)) ? kHeavy : 0;
     return &RunFloat;

@@ -15,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/layer.h"
+#include "kernels/gemm/plain_matmul.h"
 #include "kernels/requantize.h"
 
 namespace planish {
@@ -329,6 +330,7 @@ void ScheduleMatmul(MatmulParams& p, const TileKernel& kernel, int threads) {
 }  // namespace
 
 Built BuildBatchMatmul(const OpDesc& op) {
+  if (!op.inputs.empty() && IsPlainMatmul(op.inputs[0].dtype)) return BuildPlainMatmul(op);
   MatmulParams p = Describe(op);
   if (op.outputs[0].elements() == 0) return MakeBuilt(&RunNothing, 0, "empty");
   const std::string forced = op.attrs.ForcedKernel();

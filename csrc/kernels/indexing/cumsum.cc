@@ -1,5 +1,5 @@
 // Family `cumsum`: y[.., i, ..] = sum of x[.., k, ..] over k <= i along attribute `axis`; with exclusive = 1
-// over k < i; with reverse = 1 from the end. float32, float64, int32, int64 (wrapping); any strides.
+// over k < i; with reverse = 1 from the end. float32, float64, int32, int64, uint64 (wrapping); any strides.
 #include <type_traits>
 
 #include "kernels/indexing/index.h"
@@ -60,6 +60,7 @@ Built BuildCumsum(const OpDesc& op) {
       return MakeBuilt(&Run<double, double>, p, kernel.name);
     case DType::kS32:
       return MakeBuilt(&Run<int32_t, uint32_t>, p, kernel.name);
+    case DType::kU64:
     case DType::kS64:
       return MakeBuilt(&Run<int64_t, uint64_t>, p, kernel.name);
     default:

@@ -59,6 +59,8 @@ RunFn RunFor(const OpDesc& op, DType t) {
       return &Run<double>;
     case DType::kS64:
       return &Run<int64_t>;
+    case DType::kU64:
+      return &Run<uint64_t>;
     case DType::kS32:
       return &Run<int32_t>;
     case DType::kS8:

@@ -72,6 +72,8 @@ Built BuildArgminmax(const OpDesc& op) {
       return MakeBuilt(&Run<float>, p, kernel.name);
     case DType::kF64:
       return MakeBuilt(&Run<double>, p, kernel.name);
+    case DType::kU64:
+      return MakeBuilt(&Run<uint64_t>, p, kernel.name);
     case DType::kS32:
       return MakeBuilt(&Run<int32_t>, p, kernel.name);
     case DType::kS64:

@@ -1,46 +1,30 @@
 // Family `reduce`: y = REDUCE(x) over attribute axes; y has x's rank with the reduced axes of size 1; any
 // strides.
 //   op: sum, mean, max, min, prod, sum_square, l1, l2, log_sum, log_sum_exp
-//   float32: all; an empty reduction gives the neutral element (sum 0, product 1, max -inf, min inf, mean
-//   NaN) int32, int64: sum, mean (truncated), max, min, prod, sum_square, l1, wrapping uint8 -> uint8, mean:
-//   attributes x_scale, x_zero, y_scale, y_zero; dequantized, reduced and quantized in float32
+//   float32, float64: all; an empty reduction gives the neutral element (sum 0, product 1, max -inf, min inf,
+//   mean NaN)
+//   integers: sum, mean (truncated), max, min, prod, sum_square, l1, wrapping;  bool: max, min
+//   uint8 -> uint8, mean, with attributes x_scale, x_zero, y_scale, y_zero: dequantized, reduced and quantized
+//   in float32
 //
 // Orders of accumulation: rows.h. Off the contiguous axis, blocks of 32 reduced elements are accumulated
-// apart and then merged in order, which keeps the rounding error of long sums small.
+// apart and then merged in order, which keeps the rounding error of long sums small. What is not float32 is
+// accumulated in order (in_order.cc).
 #include <cmath>
 #include <limits>
 
 #include "kernels/common/nest.h"
 #include "kernels/common/operands.h"
-#include "kernels/reduce/lines.h"
+#include "kernels/reduce/reduce.h"
 
 namespace planish {
 namespace {
 
-enum Op { kOpSum, kOpMean, kOpMax, kOpMin, kOpProd, kOpSumSquare, kOpL1, kOpL2, kOpLogSum, kOpLogSumExp };
 constexpr const char* kOps[] = {"sum",        "mean", "max", "min",     "prod",
                                 "sum_square", "l1",   "l2",  "log_sum", "log_sum_exp"};
 
 constexpr int64_t kBlock = 32;     // reduced elements accumulated before a merge
 constexpr int64_t kColumns = 256;  // output elements of a task of the column form
-
-struct Quantization {
-  float x_scale = 1, y_scale = 1;
-  int32_t x_zero = 0, y_zero = 0;
-};
-
-struct Params {
-  Nest<2> kept;     // y, x over the axes that stay, ordered by x
-  Nest<1> reduced;  // x over the axes that go
-  Op op;
-  Accumulator accumulator;
-  float identity;
-  const ReduceRows* rows;
-  bool columns;  // vectors run along kept.length() instead of along the reduced axis
-  bool bytes;    // uint8 in and out
-  Quantization q;
-  int64_t count;  // reduced elements
-};
 
 Accumulator AccumulatorOf(Op op) {
   switch (op) {
@@ -68,7 +52,8 @@ float IdentityOf(Accumulator a) {
 }
 
 // n elements as floats: in place where they are contiguous floats, else through `buffer`.
-const float* LoadStrip(const Params& p, const std::byte* from, int64_t stride, int64_t n, float* buffer) {
+const float* LoadStrip(const ReduceParams& p, const std::byte* from, int64_t stride, int64_t n,
+                       float* buffer) {
   if (p.bytes) {
     for (int64_t i = 0; i < n; ++i) {
       buffer[i] = static_cast<float>(static_cast<int32_t>(from[i * stride]) - p.q.x_zero) * p.q.x_scale;
@@ -80,7 +65,7 @@ const float* LoadStrip(const Params& p, const std::byte* from, int64_t stride, i
   return buffer;
 }
 
-float Finish(const Params& p, float v, float offset) {
+float Finish(const ReduceParams& p, float v, float offset) {
   switch (p.op) {
     case kOpMean:
       return v / static_cast<float>(p.count);
@@ -97,7 +82,7 @@ float Finish(const Params& p, float v, float offset) {
   }
 }
 
-void Store(const Params& p, float v, std::byte* to) {
+void Store(const ReduceParams& p, float v, std::byte* to) {
   if (!p.bytes) {
     *reinterpret_cast<float*>(to) = v;
     return;
@@ -115,7 +100,7 @@ float OffsetOf(float largest) { return std::isfinite(largest) ? largest : 0.0f; 
 // ---- Along the reduced axis
 // -------------------------------------------------------------------------------------------
 
-float AccumulateElement(const Params& p, Accumulator which, std::byte* x, float offset) {
+float AccumulateElement(const ReduceParams& p, Accumulator which, std::byte* x, float offset) {
   const AccumulateRows& rows = p.rows->accumulate[which];
   float lanes[kLanes];
   std::fill_n(lanes, kLanes, IdentityOf(which));
@@ -132,7 +117,7 @@ float AccumulateElement(const Params& p, Accumulator which, std::byte* x, float 
 }
 
 void RunAlong(const void* params, std::byte* const* operands, const RunContext& context) {
-  const Params& p = *static_cast<const Params*>(params);
+  const ReduceParams& p = *static_cast<const ReduceParams*>(params);
   std::byte* const both[2] = {operands[1], operands[0]};
   const int64_t outputs = p.kept.rows * p.kept.length();
   const int64_t group = std::max<int64_t>(1, kTaskBytes / 4 / std::max<int64_t>(1, p.count));
@@ -159,7 +144,7 @@ void RunAlong(const void* params, std::byte* const* operands, const RunContext& 
 // ---- Across: a strip of neighbouring outputs at once
 // --------------------------------------------------------------------
 
-void AccumulateStrip(const Params& p, Accumulator which, std::byte* x, int64_t n, const float* offset,
+void AccumulateStrip(const ReduceParams& p, Accumulator which, std::byte* x, int64_t n, const float* offset,
                      float* acc) {
   const AccumulateRows& rows = p.rows->accumulate[which];
   float part[kColumns], buffer[kColumns];
@@ -183,7 +168,7 @@ void AccumulateStrip(const Params& p, Accumulator which, std::byte* x, int64_t n
 }
 
 void RunAcross(const void* params, std::byte* const* operands, const RunContext& context) {
-  const Params& p = *static_cast<const Params*>(params);
+  const ReduceParams& p = *static_cast<const ReduceParams*>(params);
   std::byte* const both[2] = {operands[1], operands[0]};
   const int64_t length = p.kept.length();
   const int64_t width = p.count >= 256 ? std::min<int64_t>(kColumns, 64) : kColumns;
@@ -206,65 +191,11 @@ void RunAcross(const void* params, std::byte* const* operands, const RunContext&
               });
 }
 
-// ---- Integers
-// -------------------------------------------------------------------------------------------------------
-
-template <class T>
-T ReduceInteger(const Params& p, std::byte* x) {
-  using U = std::make_unsigned_t<T>;
-  U acc = p.op == kOpProd  ? U{1}
-          : p.op == kOpMax ? static_cast<U>(std::numeric_limits<T>::min())
-          : p.op == kOpMin ? static_cast<U>(std::numeric_limits<T>::max())
-                           : U{0};
-  WalkRows(p.reduced, &x, 0, p.reduced.rows, [&](std::byte* const* at) {
-    for (int64_t i = 0; i < p.reduced.length(); ++i) {
-      const T v = *reinterpret_cast<const T*>(at[0] + i * p.reduced.inner(0));
-      const U u = static_cast<U>(v);
-      switch (p.op) {
-        case kOpMax:
-          acc = static_cast<U>(std::max(static_cast<T>(acc), v));
-          break;
-        case kOpMin:
-          acc = static_cast<U>(std::min(static_cast<T>(acc), v));
-          break;
-        case kOpProd:
-          acc *= u;
-          break;
-        case kOpSumSquare:
-          acc += u * u;
-          break;
-        case kOpL1:
-          acc += v < 0 ? U{0} - u : u;
-          break;
-        default:
-          acc += u;
-      }
-    }
-  });
-  if (p.op == kOpMean)
-    return p.count > 0 ? static_cast<T>(static_cast<int64_t>(static_cast<T>(acc)) / p.count) : 0;
-  return static_cast<T>(acc);
-}
-
-template <class T>
-void RunInteger(const void* params, std::byte* const* operands, const RunContext& context) {
-  const Params& p = *static_cast<const Params*>(params);
-  std::byte* const both[2] = {operands[1], operands[0]};
-  const int threads = ThreadsFor(p.kept.rows * p.kept.length() * p.count * 8, context.threads);
-  ParallelFor(p.kept.rows, threads, [&](int64_t row, int) {
-    WalkRows(p.kept, both, row, 1, [&](std::byte* const* at) {
-      for (int64_t i = 0; i < p.kept.length(); ++i) {
-        *reinterpret_cast<T*>(at[0] + i * p.kept.inner(0)) = ReduceInteger<T>(p, at[1] + i * p.kept.inner(1));
-      }
-    });
-  });
-}
-
 // ---- Build
 // ------------------------------------------------------------------------------------------------------------
 
 // Splits x's axes into those that stay (paired with y) and those that go.
-void SplitAxes(const OpDesc& op, const View& x, const View& y, Params& p) {
+void SplitAxes(const OpDesc& op, const View& x, const View& y, ReduceParams& p) {
   bool goes[kMaxRank] = {};
   for (int64_t axis : op.attrs.Ints("axes")) {
     if (axis < 0) axis += x.rank;
@@ -315,16 +246,12 @@ Built BuildReduce(const OpDesc& op) {
   const View &x = op.inputs[0], &y = op.outputs[0];
   CheckType(op, y, x.dtype);
   const KernelInfo& kernel = ChooseBest(ReduceKernels(), op.attrs);
-  Params p{};
+  ReduceParams p{};
   SplitAxes(op, x, y, p);
   p.op = static_cast<Op>(ChoiceOf(op, "op", op.attrs.String("op", ""), kOps));
   if (y.elements() == 0) return BuildNothing(kernel.name);
-  if (x.dtype == DType::kS32 || x.dtype == DType::kS64) {
-    if (p.op == kOpL2 || p.op == kOpLogSum || p.op == kOpLogSumExp) FailType(op, x.dtype);
-    return MakeBuilt(x.dtype == DType::kS32 ? &RunInteger<int32_t> : &RunInteger<int64_t>, p, kernel.name);
-  }
-  p.bytes = x.dtype == DType::kU8 && p.op == kOpMean;
-  if (!p.bytes) CheckType(op, x, DType::kF32);
+  p.bytes = x.dtype == DType::kU8 && p.op == kOpMean && op.attrs.Has("x_scale");
+  if (!p.bytes && x.dtype != DType::kF32) return MakeBuilt(ReduceInOrder(op, p.op), p, kernel.name);
   if (p.bytes) p.q = QuantizationOf(op);
   p.accumulator = AccumulatorOf(p.op);
   p.rows = &ReduceRowsFor(kernel.isa);

@@ -43,6 +43,10 @@ class Unsupported(Exception):
     """A rule declines a node; it falls back to the reference evaluator, and the text says why."""
 
 
+class UnsupportedType(Unsupported):
+    """A rule declines a node for an element type alone; a wider type may do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quantized:
     """A byte tensor and what it stands for: (q - zero) * scale, q in 0…255."""
@@ -88,6 +92,7 @@ class Builder:
         self.deferred: dict[ir.Value, Quantized] = {}
         self.bytes_of: dict[ir.Value, int] = {}  # s8 values, as u8 with 128 added
         self.dynamic: dict[ir.Value, Dynamic] = {}
+        self.widened: dict[ir.Value, ir.Value] = {}  # a value → the one that stands for it in a wider type
         self.done: set[ir.Node] = set()
         self.late: dict[ir.Node, Callable[[], None]] = {}  # nodes taken over by an earlier one, and what to do at them
 
@@ -401,10 +406,10 @@ def type_name(value: ir.Value) -> str:
 
 
 def require(value: ir.Value | None, *dtypes: str) -> None:
-    """Raises Unsupported for an element type without a kernel; an unknown type passes, and is checked when it is
+    """Raises UnsupportedType for an element type without a kernel; an unknown type passes, and is checked when it is
     known."""
     if value is not None and value.dtype is not None and dtype_name(value.dtype) not in dtypes:
-        raise Unsupported(f"no kernel for {dtype_name(value.dtype)}")
+        raise UnsupportedType(f"no kernel for {dtype_name(value.dtype)}")
 
 
 def origin_of(node: ir.Node) -> str:
@@ -419,4 +424,7 @@ def dtype_name(dtype: ir.DataType | None) -> str:
     return "float32" if dtype is None else ("str" if dtype == ir.DataType.STRING else dtype.numpy().name)
 
 
-__all__ = ["RULES", "Builder", "Packed", "Quantized", "Rule", "Target", "Unsupported", "port", "require", "rule"]
+__all__ = [
+    "RULES", "Builder", "Packed", "Quantized", "Rule", "Target", "Unsupported", "UnsupportedType", "port", "require",
+    "rule",
+]  # fmt: skip

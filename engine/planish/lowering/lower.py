@@ -7,10 +7,11 @@ import onnx_ir as ir
 from planish import _core
 from planish.errors import ModelError
 from planish.lowering import rules  # noqa: F401  (fills RULES)
-from planish.lowering.builder import RULES, Builder, Unsupported, origin_of, port, require
+from planish.lowering.builder import RULES, Builder, Unsupported, UnsupportedType, origin_of, port, require
 from planish.lowering.formats import check_weight_format
 from planish.lowering.fuse import fuse
 from planish.lowering.lowered import Lowered
+from planish.lowering.widen import lower_widened
 
 
 def lower(model: ir.Model, weight_format: str = "auto") -> Lowered:
@@ -43,11 +44,7 @@ def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
             builder.late.pop(node)()
             continue
         try:
-            apply = RULES.get((node.domain, node.op_type))
-            if apply is None:
-                raise Unsupported("no native kernel")
-            _require_native_types(builder, node)
-            apply(builder, node)
+            _lower_node(builder, node)
         except Unsupported as reason:
             _discard_partial(builder, node)
             builder.fall_back(node, str(reason))
@@ -55,6 +52,20 @@ def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
             raise ModelError(
                 f"node '{node.name}' ({origin_of(node)}): malformed ({error}); check the model with onnx.checker"
             ) from error
+
+
+def _lower_node(builder: Builder, node: ir.Node) -> None:
+    """By the node's rule; in a wider type where the rule declines only the type. Raises Unsupported."""
+    apply = RULES.get((node.domain, node.op_type))
+    if apply is None:
+        raise Unsupported("no native kernel")
+    _require_native_types(builder, node)
+    try:
+        apply(builder, node)
+    except UnsupportedType:
+        _discard_partial(builder, node)
+        if not lower_widened(builder, node):
+            raise
 
 
 #: Operators of which the result has the type of the first input.

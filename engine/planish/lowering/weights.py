@@ -4,7 +4,7 @@ blocks."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,13 @@ class Weights:
         moved = [None if part is None else change(part) for part in (self.indices, self.group)]
         return Weights(change(self.values), bits=self.bits, tables=self.tables, indices=moved[0], group=moved[1])
 
+    def astype(self, dtype: npt.DTypeLike) -> Weights:
+        """The same numbers in another type: of the scales, where there are some."""
+        if self.scale is not None:
+            return replace(self, scale=self.scale.astype(dtype))
+        tables = None if self.tables is None else self.tables.astype(dtype)
+        return replace(self, values=self.values.astype(dtype), bits=0, tables=tables)
+
     def dense(self) -> Array:
         """The real numbers."""
         if self.scale is None:
@@ -69,6 +76,11 @@ def weights_of(value: ir.Value) -> Weights | None:
         value.meta[_KEY] = _find(value)
     found: Weights | None = value.meta[_KEY]
     return found
+
+
+def remember(value: ir.Value, weights: Weights) -> None:
+    """Makes a value that has no contents of its own stand for a constant."""
+    value.meta[_KEY] = weights
 
 
 def _find(value: ir.Value) -> Weights | None:

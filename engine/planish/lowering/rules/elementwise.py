@@ -25,6 +25,10 @@ _PARAMETRIC: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
     "HardSigmoid": ("hard_sigmoid", (("alpha", 0.2), ("beta", 0.5))),
     "ThresholdedRelu": ("thresholded_relu", (("alpha", 1.0),)),
 }
+#: The types that the kernels of families `unary` and `binary` compute in; smaller ones are widened.
+ARITHMETIC = ("float32", "float64", "int64", "int32", "uint64")
+_FLOATS = ("float32", "float64")
+_SIGNED = (*_FLOATS, "int64", "int32")
 _BINARY = {
     "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "PRelu": "prelu", "Equal": "equal",
     "Less": "less", "LessOrEqual": "less_equal", "Greater": "greater", "GreaterOrEqual": "greater_equal", "And": "and",
@@ -35,13 +39,7 @@ _BINARY = {
 @rule(*_UNARY)
 def lower_unary(b: Builder, node: ir.Node) -> None:
     op = _UNARY[node.op_type]
-    allowed = (
-        ("bool",)
-        if op == "not"
-        else ("float32", "int64", "int32")
-        if op in ("abs", "neg", "sign", "relu")
-        else ("float32",)
-    )
+    allowed = ("bool",) if op == "not" else _SIGNED if op in ("abs", "neg", "sign", "relu") else _FLOATS
     unary(b, node, {"op": op}, allowed)
 
 
@@ -65,13 +63,13 @@ def lower_ms_gelu(b: Builder, node: ir.Node) -> None:
 
 @rule("Clip")
 def lower_clip(b: Builder, node: ir.Node) -> None:
-    allowed = ("float32", "int64", "int32")
     bounds = [node.inputs[i] if len(node.inputs) > i else None for i in (1, 2)]
-    if all(v is None or b.constant(v) is not None for v in bounds):
+    constant = all(v is None or b.constant(v) is not None for v in bounds)
+    if constant and node.inputs[0] is not None and node.inputs[0].dtype != ir.DataType.UINT64:
         low, high = b.scalar(bounds[0], -np.inf), b.scalar(bounds[1], np.inf)
-        unary(b, node, {"op": "clip", "lo": min(low, high), "hi": high}, allowed)
+        unary(b, node, {"op": "clip", "lo": min(low, high), "hi": high}, _SIGNED)
         return
-    require(node.inputs[0], *allowed)
+    require(node.inputs[0], *ARITHMETIC)
     result = b.tensor(node.inputs[0])
     for bound, op in zip(bounds, ("max", "min"), strict=True):
         if bound is not None:
@@ -79,7 +77,7 @@ def lower_clip(b: Builder, node: ir.Node) -> None:
     b.define(node.outputs[0], result)
 
 
-def unary(b: Builder, node: ir.Node, attrs: dict[str, Any], allowed: tuple[str, ...] = ("float32",)) -> None:
+def unary(b: Builder, node: ir.Node, attrs: dict[str, Any], allowed: tuple[str, ...] = _FLOATS) -> None:
     """One unary step, or a table where both sides are quantized."""
     x = node.inputs[0]
     require(x, *allowed)
@@ -125,24 +123,28 @@ def lower_binary(b: Builder, node: ir.Node) -> None:
 
 
 def _binary_types(op: str) -> tuple[str, ...]:
-    if op in ("pow", "prelu"):
-        return ("float32",)
-    return ("bool",) if op in ("and", "or", "xor") else ("float32", "int64", "int32", "bool")
+    if op in ("and", "or", "xor"):
+        return ("bool",)
+    return ARITHMETIC if op in ("pow", "prelu") else (*ARITHMETIC, "bool")
 
 
 def _lower_pow(b: Builder, node: ir.Node) -> None:
-    exponent = b.constant(node.inputs[1])
-    if exponent is not None and exponent.size == 1 and float(exponent.ravel()[0]) == 2.0 and exponent.ndim == 0:
+    """The result has the base's type. Of two types the wider kind is computed in: float64 for integers to a float."""
+    base, exponent = (dtype_name(v.dtype) if v is not None else "float32" for v in node.inputs)
+    require(node.inputs[1], *ARITHMETIC, "uint32", "int16", "uint16", "int8", "uint8")
+    power = b.constant(node.inputs[1])
+    if power is not None and power.ndim == 0 and float(power) == 2.0:
         b.lower_to("binary", node, [node.inputs[0], node.inputs[0]], {"op": "mul"})
         return
-    if node.inputs[1] is not None and node.inputs[1].dtype not in (ir.DataType.FLOAT, None):
-        if exponent is None:
-            raise Unsupported("an integer exponent that is not constant")
-        tensor = b.lowered.constant("exponent", exponent.astype(np.float32))
-        (made,) = b.add("binary", node, [b.tensor(node.inputs[0]), tensor], {"op": "pow"})
-        b.define(node.outputs[0], made)
+    if base == exponent:
+        b.lower_to("binary", node, node.inputs, {"op": "pow"})
         return
-    b.lower_to("binary", node, node.inputs, {"op": "pow"})
+    integer, whole = "float" not in base, "float" not in exponent
+    common = base if not integer else "int64" if whole else "float64"
+    operands = [b.add("cast", node, [b.tensor(v)], {"to": common})[0] for v in node.inputs]
+    (made,) = b.add("binary", node, operands, {"op": "pow"})
+    (made,) = b.add("cast", node, [made], {"to": base})
+    b.define(node.outputs[0], made)
 
 
 def _lower_quantized(b: Builder, node: ir.Node, op: str) -> bool:
@@ -211,7 +213,7 @@ def lower_sum(b: Builder, node: ir.Node) -> None:
 
 def fold_pairwise(b: Builder, node: ir.Node, op: str) -> None:
     """A variadic operator as a chain of binary steps."""
-    require(node.inputs[0], "float32", "int64", "int32")
+    require(node.inputs[0], *ARITHMETIC)
     result = b.tensor(node.inputs[0])
     for value in node.inputs[1:]:
         (result,) = b.add("binary", node, [result, b.tensor(value)], {"op": op})
@@ -220,7 +222,7 @@ def fold_pairwise(b: Builder, node: ir.Node, op: str) -> None:
 
 @rule("Mod")
 def lower_mod(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "float32", "int64", "int32")
+    require(node.inputs[0], *ARITHMETIC)
     b.lower_to("binary", node, node.inputs, {"op": "fmod" if node.attributes.get_int("fmod", 0) else "mod"})
 
 

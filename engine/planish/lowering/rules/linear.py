@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from planish.lowering import formats
-from planish.lowering.builder import Builder, Quantized, Target, Unsupported, require, rule
+from planish.lowering.builder import Builder, Quantized, Target, Unsupported, dtype_name, require, rule
 from planish.lowering.lowered import ABSENT, Packed
 from planish.lowering.weights import Weights
 from planish.passes.patterns import rank_of, single_consumer
@@ -119,11 +119,20 @@ def lower_conv(b: Builder, node: ir.Node) -> None:
     lower_anchor(b, conv_anchor(b, node, node.inputs[1]), bias)
 
 
+#: Types in which products run as plain loops over two tensors, not against packed weights.
+_PLAIN = ("float64", "int32", "int64", "uint32", "uint64")
+
+
+def _is_plain(node: ir.Node) -> bool:
+    x = node.inputs[0]
+    return x is not None and x.dtype is not None and dtype_name(x.dtype) in _PLAIN
+
+
 @rule("MatMul")
 def lower_matmul(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "float32")
+    require(node.inputs[0], "float32", *_PLAIN)
     weights = b.weights(node.inputs[1])
-    if weights is None or weights.values.ndim != 2:
+    if _is_plain(node) or weights is None or weights.values.ndim != 2:
         _lower_product(b, node)
         return
     anchor = gemm_anchor(b, node, node.inputs[1], False)
@@ -164,14 +173,18 @@ def _lower_product(b: Builder, node: ir.Node) -> None:
 
 @rule("Gemm")
 def lower_gemm(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "float32")
     get = node.attributes
     alpha, beta = get.get_float("alpha", 1.0), get.get_float("beta", 1.0)
+    require(node.inputs[0], "float32", *(_PLAIN if alpha == beta == 1.0 else ("float64",)))
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     weights = b.weights(node.inputs[1])
     constant_bias = b.constant(bias)
-    plain = weights is not None and weights.values.ndim == 2 and (bias is None or constant_bias is not None)
-    if not plain or (constant_bias is not None and constant_bias.ndim > 1 and constant_bias.shape[0] != 1):
+    packed = weights is not None and weights.values.ndim == 2 and (bias is None or constant_bias is not None)
+    if (
+        _is_plain(node)
+        or not packed
+        or (constant_bias is not None and constant_bias.ndim > 1 and constant_bias.shape[0] != 1)
+    ):
         _lower_general_gemm(b, node, bias, float(alpha), float(beta))
         return
     anchor = gemm_anchor(b, node, node.inputs[1], bool(get.get_int("transB", 0)))
@@ -191,7 +204,7 @@ def _lower_general_gemm(b: Builder, node: ir.Node, bias: ir.Value | None, alpha:
     if bias is not None:
         addend = b.tensor(bias)
         if beta != 1.0:
-            factor = b.lowered.constant("beta", np.array(beta, np.float32))
+            factor = b.lowered.constant("beta", np.array(beta, np.float64 if _is_plain(node) else np.float32))
             (addend,) = b.add("binary", node, [addend, factor], {"op": "mul"})
         (y,) = b.add("binary", node, [y, addend], {"op": "add"})
     b.define(node.outputs[0], y)

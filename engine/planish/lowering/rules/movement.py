@@ -172,7 +172,6 @@ def requantize(b: Builder, node: ir.Node, source: Quantized, scale: float, zero:
 @rule("Pad")
 def lower_pad(b: Builder, node: ir.Node) -> None:
     mode = node.attributes.get_string("mode", "constant")
-    require(node.inputs[0], *(name for name in _core.DTYPES if "float16" not in name))
     source = b.quantized(node.inputs[0])
     inputs: list[int] = [b.tensor(v) for v in node.inputs]
     attrs = {"mode": mode}
@@ -280,8 +279,11 @@ def lower_depth_to_space(b: Builder, node: ir.Node) -> None:
 
 @rule("OneHot")
 def lower_one_hot(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "int32", "int64")
-    b.lower_to("one_hot", node, node.inputs, {"axis": node.attributes.get_int("axis", -1)})
+    require(node.inputs[0], "int32", "int64", "float32")
+    (indices,) = b.add("cast", node, [b.tensor(node.inputs[0])], {"to": "int64"})
+    operands = [indices, *(b.tensor(v) for v in node.inputs[1:])]
+    (made,) = b.add("one_hot", node, operands, {"axis": node.attributes.get_int("axis", -1)})
+    b.define(node.outputs[0], made)
 
 
 @rule("ScatterND")
@@ -297,13 +299,13 @@ def lower_scatter_elements(b: Builder, node: ir.Node) -> None:
 
 @rule("CumSum")
 def lower_cumsum(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "float32", "int32", "int64")
+    require(node.inputs[0], "float32", "float64", "int32", "int64", "uint64")
     b.lower_to("cumsum", node, node.inputs, {k: node.attributes.get_int(k, 0) for k in ("exclusive", "reverse")})
 
 
 @rule("TopK")
 def lower_topk(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "float32")
+    require(node.inputs[0], "float32", "float64", "int64", "int32", "uint64", "int8", "uint8")
     b.lower_to(
         "topk",
         node,

@@ -10,7 +10,7 @@ from planish.lowering.builder import Builder, Unsupported, require, rule
 
 @rule("Softmax", "LogSoftmax")
 def lower_softmax(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "float32")
+    require(node.inputs[0], "float32", "float64")
     default = -1 if b.opset >= 13 else 1
     axis = node.attributes.get_int("axis", default)
     log = int(node.op_type == "LogSoftmax")
@@ -18,7 +18,24 @@ def lower_softmax(b: Builder, node: ir.Node) -> None:
         rank = len(node.inputs[0].shape) if node.inputs[0] is not None and node.inputs[0].shape is not None else None
         if rank is None or axis % rank != rank - 1:
             raise Unsupported("Softmax before opset 13 over several axes")
+    if node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.DOUBLE:
+        _lower_softmax_by_parts(b, node, axis, bool(log))
+        return
     b.lower_to("softmax", node, node.inputs, {"axis": axis, "log": log})
+
+
+def _lower_softmax_by_parts(b: Builder, node: ir.Node, axis: int, log: bool) -> None:
+    """exp(x - max) / Σ exp(x - max), or x - max - ln Σ exp(x - max), for types that the kernel lacks."""
+    along = {"keepdims": 1, "noop": 0, "axes": [axis]}
+    x = b.tensor(node.inputs[0])
+    (largest,) = b.add("reduce", node, [x], {"op": "max", **along})
+    (shifted,) = b.add("binary", node, [x, largest], {"op": "sub"})
+    (powers,) = b.add("unary", node, [shifted], {"op": "exp"})
+    (total,) = b.add("reduce", node, [powers], {"op": "sum", **along})
+    if log:
+        (total,) = b.add("unary", node, [total], {"op": "log"})
+    (made,) = b.add("binary", node, [shifted if log else powers, total], {"op": "sub" if log else "div"})
+    b.define(node.outputs[0], made)
 
 
 @rule("LayerNormalization")

@@ -93,12 +93,15 @@ _REDUCE = {
 }  # fmt: skip
 
 
+_INTEGERS = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
+
+
 @rule(*_REDUCE)
 def lower_reduce(b: Builder, node: ir.Node) -> None:
     op = _REDUCE[node.op_type]
     value = node.inputs[0]
-    allowed = ("float32", "int32", "int64") if op in ("sum", "max", "min", "prod", "mean") else ("float32",)
-    require(value, *allowed)
+    integers = () if op in ("l2", "log_sum", "log_sum_exp") else _INTEGERS
+    require(value, "float32", "float64", *integers, *(("bool",) if op in ("max", "min") else ()))
     attrs: dict[str, Any] = {
         "op": op, "keepdims": node.attributes.get_int("keepdims", 1),
         "noop": node.attributes.get_int("noop_with_empty_axes", 0),
@@ -118,6 +121,7 @@ def lower_reduce(b: Builder, node: ir.Node) -> None:
 
 @rule("ArgMax", "ArgMin")
 def lower_arg(b: Builder, node: ir.Node) -> None:
+    require(node.inputs[0], "float32", "float64", "int64", "int32", "uint64", "uint8", "int8")
     attrs = {
         "op": node.op_type[3:].lower(), "axis": node.attributes.get_int("axis", 0),
         "keepdims": node.attributes.get_int("keepdims", 1),
