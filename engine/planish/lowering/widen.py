@@ -26,17 +26,23 @@ def lower_widened(b: Builder, node: ir.Node) -> bool:
     widening = _widening(node)
     if not widening or any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values()):
         return False
-    outputs = [_fresh(v, widening.get(v.dtype)) if v.dtype is not None else _fresh(v, None) for v in node.outputs]
+    first = node.inputs[0].dtype if node.inputs and node.inputs[0] is not None else None
+    if first is None:
+        return False
+    for value in node.outputs:  # unknown behind operators of other domains
+        value.dtype = value.dtype or first
+    outputs = [_fresh(v, widening.get(v.dtype)) for v in node.outputs if v.dtype is not None]
     inputs = [_operand(b, v, widening) for v in node.inputs]
     wide = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), outputs=outputs, name=node.name)
+    wide.meta.update(node.meta)
     casts = [_cast_back(v, w) if b.used(v) else None for v, w in zip(node.outputs, outputs, strict=True)]
-    RULES[node.domain, node.op_type](b, wide)
-    for value, result, cast in zip(node.outputs, outputs, casts, strict=True):
-        if cast is None:
-            continue
-        if value.dtype == result.dtype:
-            b.define(value, b.tensor(result))
-        else:
+    try:
+        RULES[node.domain, node.op_type](b, wide)
+    finally:  # the graph's values must not count the copy as a reader
+        for i in range(len(inputs)):
+            wide.replace_input_with(i, None)
+    for value, cast in zip(node.outputs, casts, strict=True):
+        if cast is not None:
             RULES["", "Cast"](b, cast)
             b.define(value, b.tensor(cast.outputs[0]))
     return True
