@@ -156,7 +156,9 @@ def test_errors_name_the_loop_the_iteration_and_the_node() -> None:
     model = parse(body, "int64 n, float[a,b] x", "float[c,d] y", 17, {"k": W})
     model.graph.node[0].name = "outer_loop"
     model.graph.node[0].attribute[0].g.node[2].name = "inner_product"
-    with pytest.raises(ModelError, match=r"'outer_loop' \(Loop, node 0\), iteration 0: node 'inner_product' \(MatMul, node 2\)"):
+    with pytest.raises(
+        ModelError, match=r"'outer_loop' \(Loop, node 0\), iteration 0: node 'inner_product' \(MatMul, node 2\)"
+    ):
         planish.InferenceSession(model).run(None, {"n": np.array(2), "x": X[:, :3]})
 
 

@@ -73,9 +73,7 @@ def run_sequence_map(step: Step, values: Sequence[Value], body: Body, byte_budge
     given, captured = values[:own], _captured(step, values, own)
     lengths = {len(v) for v in given if isinstance(v, list)}
     if len(lengths) != 1:
-        raise ModelError(
-            f"{step.where()}: sequences of lengths {sorted(lengths)}; feed equally long ones"
-        )
+        raise ModelError(f"{step.where()}: sequences of lengths {sorted(lengths)}; feed equally long ones")
     results: list[list[Value]] = [[] for _ in graph.outputs]
     for iteration in range(lengths.pop()):
         elements = (v[iteration] if isinstance(v, list) else v for v in given)
@@ -127,9 +125,7 @@ class Stack:
         return np.empty((0, *shape), dtype)
 
     def _failed(self, what: str, remedy: str) -> ModelError:
-        return ModelError(
-            f"{self.step.where()}: scan output '{self.port.name}': {what}; use {remedy}"
-        )
+        return ModelError(f"{self.step.where()}: scan output '{self.port.name}': {what}; use {remedy}")
 
 
 def _iterate(step: Step, iteration: int, body: Body, feeds: Mapping[int, Value]) -> list[Value]:
@@ -153,9 +149,7 @@ def _along(step: Step, side: str, index: int, array: Array) -> Array:
     axes, directions = step.attrs[f"{side}_axes"], step.attrs[f"{side}_directions"]
     axis = axes[index] if axes else 0
     if not -array.ndim <= axis < array.ndim:
-        raise ModelError(
-            f"{step.where()}: {side} axis {axis} is outside {list(array.shape)}; repair the model"
-        )
+        raise ModelError(f"{step.where()}: {side} axis {axis} is outside {list(array.shape)}; repair the model")
     if directions and directions[index] == 1:
         array = array[::-1] if side == "output" else np.flip(array, axis)
     return np.moveaxis(array, axis, 0) if side == "input" else np.moveaxis(array, 0, axis)

@@ -211,8 +211,7 @@ class Executor:
         except _MALFORMED as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(
-                f"{step.where()}: does not fit its inputs or attributes ({text}); check the model "
-                "with onnx.checker"
+                f"{step.where()}: does not fit its inputs or attributes ({text}); check the model with onnx.checker"
             ) from error
         arrays.update((t, v) for t, v in zip(step.outputs, results, strict=True) if t != ABSENT)
         if timings is not None and step.kind == "onnx":

@@ -29,10 +29,7 @@ def _position(step: Step, sequence: list[Array], index: Array | None, last: int)
     """A position in the sequence, counted from its end if negative; `last` is the largest, and the default."""
     position = last if index is None else int(index.ravel()[0])
     if not -len(sequence) <= position <= last:
-        raise ModelError(
-            f"{step.where()}: position {position} of a sequence of {len(sequence)}; check the "
-            "position"
-        )
+        raise ModelError(f"{step.where()}: position {position} of a sequence of {len(sequence)}; check the position")
     return position
 
 
@@ -80,9 +77,7 @@ def _concatenate(step: Step, values: list[Value]) -> Value:
 
 def _get(step: Step, values: list[Value]) -> Value:
     if values[0] is None:
-        raise ModelError(
-            f"{step.where()}: the optional is empty; test it with OptionalHasElement"
-        )
+        raise ModelError(f"{step.where()}: the optional is empty; test it with OptionalHasElement")
     return values[0]
 
 
