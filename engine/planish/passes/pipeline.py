@@ -16,6 +16,7 @@ from planish.passes.drop_zero_states import drop_zero_states
 from planish.passes.eliminate_dead_nodes import eliminate_dead_nodes
 from planish.passes.eliminate_duplicates import eliminate_duplicates
 from planish.passes.eliminate_identities import eliminate_identities
+from planish.passes.expand_contrib import expand_contrib
 from planish.passes.fold_batch_norms import fold_batch_norms
 from planish.passes.fold_constants import fold_constants
 from planish.passes.fold_into_tables import fold_into_tables
@@ -45,6 +46,7 @@ PASSES: tuple[Pass, ...] = (
     simplify_reshapes,
     resolve_shapes,
     upgrade_opset,
+    expand_contrib,
     select_branches,
     eliminate_identities,
     decompose_gathers,

@@ -63,6 +63,38 @@ def lower_rms_norm(b: Builder, node: ir.Node) -> None:
     b.lower_to("layer_norm", node, node.inputs, attrs)
 
 
+@rule("SimplifiedLayerNormalization")
+@rule("SimplifiedLayerNormalization", domain="com.microsoft")
+def lower_simplified_layer_norm(b: Builder, node: ir.Node) -> None:
+    """ONNX Runtime's name for RMSNormalization; exporters write it in either domain."""
+    if len(node.outputs) > 1 and any(b.used(v) for v in node.outputs[1:]):
+        raise Unsupported("the inverse deviation of SimplifiedLayerNormalization is used")
+    require(node.inputs[0], "float32")
+    _root_mean_square(b, node, b.tensor(node.inputs[0]), node.inputs[1], node.attributes.get_int("axis", -1))
+
+
+@rule("SkipSimplifiedLayerNormalization", domain="com.microsoft")
+def lower_skip_simplified_layer_norm(b: Builder, node: ir.Node) -> None:
+    """RMSNormalization of input + skip + bias; output 3 is that sum."""
+    if any(b.used(v) for v in node.outputs[1:3]):
+        raise Unsupported("the mean or deviation of SkipSimplifiedLayerNormalization is used")
+    require(node.inputs[0], "float32")
+    x, skip, gamma, bias = (*node.inputs, None)[:4]
+    total = b.tensor(x)
+    for addend in (skip, bias):
+        if addend is not None:
+            (total,) = b.add("binary", node, [total, b.tensor(addend)], {"op": "add"})
+    _root_mean_square(b, node, total, gamma, -1)
+    if len(node.outputs) > 3:
+        b.define(node.outputs[3], total)
+
+
+def _root_mean_square(b: Builder, node: ir.Node, x: int, gamma: ir.Value | None, axis: int) -> None:
+    attrs = {"axis": axis, "eps": float(node.attributes.get_float("epsilon", 1e-5)), "op": "rms"}
+    (made,) = b.add("layer_norm", node, [x, b.tensor(gamma)], attrs)
+    b.define(node.outputs[0], made)
+
+
 @rule("BatchNormalization")
 def lower_batch_norm(b: Builder, node: ir.Node) -> None:
     """What canonicalisation could not fold: per-channel scale and shift."""
