@@ -78,7 +78,7 @@ def test_operators(name: str) -> None:
 
 def test_positions_outside_a_sequence() -> None:
     model = parse("y = SequenceAt (s, k)", "seq(float) s, int64 k", "float y", 17)
-    with pytest.raises(ModelError, match=r"\(SequenceAt\): position 3 of a sequence of 3; check the position"):
+    with pytest.raises(ModelError, match=r"\(SequenceAt, node 0\): position 3 of a sequence of 3; check the position"):
         planish.InferenceSession(model).run(None, {"s": PARTS, "k": np.array(3)})
 
 
