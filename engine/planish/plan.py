@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +151,6 @@ def _serialise(lowered: Lowered, isas: list[str], shapes: dict[str, Sequence[int
         "steps": [_step(s) for s in lowered.steps],
         "constants": constants,
         "notes": lowered.notes,
-        "created": int(time.time()),
     }
     text = json.dumps(manifest, separators=(",", ":")).encode()
     return _assemble(text, blobs, used)

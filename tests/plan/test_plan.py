@@ -54,6 +54,17 @@ def test_a_plan_runs_the_same_bits_at_any_shape(exported, shape):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_the_same_model_gives_the_same_plan(exported, tmp_path):
+    """In another process too, whatever its hash seed: builds that package plans are reproducible."""
+    model, again = tmp_path / "model.onnx", tmp_path / "again.plan"
+    model.write_bytes(small_model())
+    code = "import sys, planish; planish.export(sys.argv[1], sys.argv[2])"
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code, model, again], check=True, env=environment)
+        assert again.read_bytes() == exported[1].read_bytes()
+
+
 def test_loading_and_running_imports_no_onnx(exported):
     _, path = exported
     code = (
