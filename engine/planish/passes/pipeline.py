@@ -17,6 +17,7 @@ from planish.passes.eliminate_dead_nodes import eliminate_dead_nodes
 from planish.passes.eliminate_duplicates import eliminate_duplicates
 from planish.passes.eliminate_identities import eliminate_identities
 from planish.passes.expand_contrib import expand_contrib
+from planish.passes.expand_functions import expand_functions
 from planish.passes.fold_batch_norms import fold_batch_norms
 from planish.passes.fold_constants import fold_constants
 from planish.passes.fold_into_tables import fold_into_tables
@@ -47,6 +48,7 @@ PASSES: tuple[Pass, ...] = (
     resolve_shapes,
     upgrade_opset,
     expand_contrib,
+    expand_functions,
     select_branches,
     eliminate_identities,
     decompose_gathers,

@@ -163,6 +163,65 @@ class Expand(Kind):
         e.alias(x.broadcast(shape))
 
 
+class Blocks(Kind):
+    """Base: an image [N, C, H, W] whose axes are split, reordered and joined; attributes blocksize, mode (DCR, CRD)."""
+
+    def axes(self, step: Step, shape: tuple[int, ...]) -> tuple[list[int], list[int]]:
+        """The shape with split axes, and their new order; pairs of them are joined from axis 1 on."""
+        raise NotImplementedError
+
+    def plan(self, step: Step, shape: tuple[int, ...]) -> tuple[list[int], list[int], tuple[int, ...]]:
+        if len(shape) != 4 or step.attrs["blocksize"] < 1:
+            raise ModelError(
+                f"node '{step.name}' ({self.name}): takes [N, C, H, W], not {list(shape)}; repair the model"
+            )
+        split, order = self.axes(step, shape)
+        n, *rest = (split[a] for a in order)
+        if self.name == "depth_to_space":
+            joined = (n, rest[0], rest[1] * rest[2], rest[3] * rest[4])
+        else:
+            joined = (n, rest[0] * rest[1] * rest[2], rest[3], rest[4])
+        if np.prod(joined, dtype=np.int64) != np.prod(shape, dtype=np.int64):
+            raise ModelError(
+                f"node '{step.name}' ({self.name}): blocks of {step.attrs['blocksize']} do not fit {list(shape)}; feed "
+                "another size"
+            )
+        return split, order, joined
+
+    def infer(self, step: Step, facts: Facts) -> list[Fact]:
+        return [Fact(facts[0].dtype, self.plan(step, facts[0].shape)[2])]
+
+    def emit(self, step: Step, e: Emitter) -> None:
+        x = e.input(0)
+        split, order, joined = self.plan(step, x.shape)
+        e.alias(e.reshaped(e.reshaped(x, tuple(split)).permute(order), joined))
+
+
+@register
+class DepthToSpace(Blocks):
+    """ONNX DepthToSpace: channels become blocks of pixels."""
+
+    name = "depth_to_space"
+
+    def axes(self, step: Step, shape: tuple[int, ...]) -> tuple[list[int], list[int]]:
+        (n, c, h, w), size = shape, step.attrs["blocksize"]
+        if step.attrs["mode"] == "CRD":
+            return [n, c // size**2, size, size, h, w], [0, 1, 4, 2, 5, 3]
+        return [n, size, size, c // size**2, h, w], [0, 3, 4, 1, 5, 2]
+
+
+@register
+class SpaceToDepth(Blocks):
+    """ONNX SpaceToDepth: blocks of pixels become channels."""
+
+    name = "space_to_depth"
+
+    def axes(self, step: Step, shape: tuple[int, ...]) -> tuple[list[int], list[int]]:
+        (n, c, h, w), size = shape, step.attrs["blocksize"]
+        split = [n, c, h // size, size, w // size, size]
+        return split, [0, 1, 3, 5, 2, 4] if step.attrs["mode"] == "CRD" else [0, 3, 5, 1, 2, 4]
+
+
 def slice_bounds(size: int, start: int, end: int, step: int) -> tuple[int, int]:
     """ONNX Slice's clamped start and number of elements along an axis of `size`."""
     indices = range(size)[slice(start, None if end < -size and step < 0 else end, step)]

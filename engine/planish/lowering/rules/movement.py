@@ -257,24 +257,11 @@ def lower_range(b: Builder, node: ir.Node) -> None:
     b.lower_to("range", node, node.inputs)
 
 
-@rule("DepthToSpace")
-def lower_depth_to_space(b: Builder, node: ir.Node) -> None:
-    """As reshape, transpose, reshape; needs a known number of channels."""
-    size = node.attributes["blocksize"].as_int()
-    shape = node.inputs[0].shape if node.inputs[0] is not None else None
-    known = [d for d in shape or () if isinstance(d, int)]
-    if shape is None or len(known) != len(shape):
-        raise Unsupported("DepthToSpace of a dynamic shape")
-    n, c, h, w = known
-    crd = node.attributes.get_string("mode", "DCR") == "CRD"
-    split = [n, c // size**2, size, size, h, w] if crd else [n, size, size, c // size**2, h, w]
-    perm = [0, 1, 4, 2, 5, 3] if crd else [0, 3, 4, 1, 5, 2]
-    first = b.lowered.constant("shape", np.array(split, np.int64))
-    last = b.lowered.constant("shape", np.array([n, c // size**2, h * size, w * size], np.int64))
-    (x,) = b.add("reshape", node, [b.tensor(node.inputs[0]), first])
-    (x,) = b.add("transpose", node, [x], {"perm": perm})
-    (x,) = b.add("reshape", node, [x, last])
-    b.define(node.outputs[0], x)
+@rule("DepthToSpace", "SpaceToDepth")
+def lower_blocks(b: Builder, node: ir.Node) -> None:
+    attrs = {"blocksize": node.attributes["blocksize"].as_int(), "mode": node.attributes.get_string("mode", "DCR")}
+    kind = "depth_to_space" if node.op_type == "DepthToSpace" else "space_to_depth"
+    rearrange(b, node, kind, attrs)
 
 
 @rule("OneHot")
