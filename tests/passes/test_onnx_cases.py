@@ -24,6 +24,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 RANDOM = "bernoulli"
 
+#: Cases in which ONNX Runtime leaves the standard, and so differs from the operators that an operator stands for.
+DEVIATING = {
+    "test_attention_4d_with_past_and_present_qk_matmul_bias_3d_mask_causal": "its qk_matmul_output lacks the causal mask",
+    "test_attention_4d_with_past_and_present_qk_matmul_bias_4d_mask_causal": "its qk_matmul_output lacks the causal mask",
+}
+
 #: Cases of a kind that can be compared at all; fewer would mean that the engines are broken.
 FEWEST = {"node": 1600, "simple": 20, "pytorch-converted": 50, "pytorch-operator": 20}
 
@@ -83,5 +89,5 @@ def compare(model: onnx.ModelProto, feeds: dict[str, Any], engines: Any) -> bool
 def test_results_are_kept(kind: str, run_model: Any) -> None:
     cases = [case for case in load_model_tests(kind=kind) if RANDOM not in case.name]
     results = {case.name: compare(*model_and_feeds(case), (run_model, run_by_reference)) for case in cases}
-    assert not [name for name, same in results.items() if same is False]
+    assert not [name for name, same in results.items() if same is False and name not in DEVIATING]
     assert sum(same is True for same in results.values()) >= FEWEST[kind]

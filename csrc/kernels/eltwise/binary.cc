@@ -1,8 +1,9 @@
 // Family `binary`: y[i] = f(a[i], b[i]); a and b are views already broadcast to y's shape (zero strides).
 // Attribute op.
-//   float32, float64: PLANISH_BINARY_FLOAT_OPS;  int32, int64, uint64: add, sub, mul, div, pow, min, max, mod, fmod (wrapping;
-//   a division by zero gives 0), bit_and, bit_or, bit_xor;  comparisons of these, and of uint8 and bool
-//   (equal): bool bool, uint8: and, or, xor (logical), bit_and, bit_or, bit_xor
+//   float32, float64: PLANISH_BINARY_FLOAT_OPS;  int32, int64, uint64: add, sub, mul, div, pow, min, max, mod, fmod
+//   (wrapping; a division by zero gives 0);  comparisons of these, and of uint8 and bool (equal): bool;  bool, uint8:
+//   and, or, xor (logical);  every integer and bool: bit_and, bit_or, bit_xor, shift_left, shift_right (of a signed
+//   number its sign moves in; a distance that is negative or reaches the width moves everything out)
 #include <type_traits>
 
 #include "kernels/common/nest.h"
@@ -93,10 +94,17 @@ T Quotient(T a, T b) {
   X(or, a != 0 || b != 0)  \
   X(xor, (a != 0) != (b != 0))
 
-#define PLANISH_BITS(X) \
-  X(bit_and, a& b)      \
-  X(bit_or, a | b)      \
-  X(bit_xor, a ^ b)
+#define PLANISH_BITS(X) /* on unsigned types */                   \
+  X(bit_and, a& b)                                                \
+  X(bit_or, a | b)                                                \
+  X(bit_xor, a ^ b)                                               \
+  X(shift_left, b < kWidth<T> ? static_cast<Wide<T>>(a) << b : 0) \
+  X(shift_right, b < kWidth<T> ? a >> b : 0)
+
+#define PLANISH_SIGNED_BITS(X) X(signed_shift_right, b >= 0 && b < kWidth<T> ? a >> b : (a < 0 ? -1 : 0))
+
+template <class T>
+constexpr T kWidth = static_cast<T>(8 * sizeof(T));
 
 #define X(name, expression)                                                   \
   template <class T, class Out>                                               \
@@ -112,6 +120,7 @@ T Quotient(T a, T b) {
 PLANISH_ARITHMETIC(X)
 PLANISH_LOGIC(X)
 PLANISH_BITS(X)
+PLANISH_SIGNED_BITS(X)
 PLANISH_COMPARE_OPS(X)
 #undef X
 
@@ -122,9 +131,11 @@ struct IntegerRow {
 
 #define X(name, expression) {#name, &Row_##name<T, T>},
 template <class T>
-constexpr IntegerRow kArithmeticRows[] = {PLANISH_ARITHMETIC(X) PLANISH_BITS(X)};
+constexpr IntegerRow kArithmeticRows[] = {PLANISH_ARITHMETIC(X)};
 template <class T>
-constexpr IntegerRow kLogicRows[] = {PLANISH_LOGIC(X) PLANISH_BITS(X)};
+constexpr IntegerRow kLogicRows[] = {PLANISH_LOGIC(X)};
+template <class T>
+constexpr IntegerRow kBitRows[] = {PLANISH_BITS(X)};
 #undef X
 #define X(name, expression) {#name, &Row_##name<T, uint8_t>},
 template <class T>
@@ -136,6 +147,32 @@ BinaryRow Find(std::span<const IntegerRow> rows, const std::string& name) {
     if (name == r.name) return r.row;
   }
   return nullptr;
+}
+
+// The row for an operation on bits, null if `name` is none: by the size of the elements, but for signed shifts.
+BinaryRow BitRowFor(DType t, const std::string& name) {
+  const bool shift = name == "shift_right";
+  switch (t) {
+    case DType::kS8:
+      return shift ? &Row_signed_shift_right<int8_t, int8_t> : Find(kBitRows<uint8_t>, name);
+    case DType::kS16:
+      return shift ? &Row_signed_shift_right<int16_t, int16_t> : Find(kBitRows<uint16_t>, name);
+    case DType::kS32:
+      return shift ? &Row_signed_shift_right<int32_t, int32_t> : Find(kBitRows<uint32_t>, name);
+    case DType::kS64:
+      return shift ? &Row_signed_shift_right<int64_t, int64_t> : Find(kBitRows<uint64_t>, name);
+    case DType::kU8:
+    case DType::kBool:
+      return Find(kBitRows<uint8_t>, name);
+    case DType::kU16:
+      return Find(kBitRows<uint16_t>, name);
+    case DType::kU32:
+      return Find(kBitRows<uint32_t>, name);
+    case DType::kU64:
+      return Find(kBitRows<uint64_t>, name);
+    default:
+      return nullptr;
+  }
 }
 
 // The row for an operation on integers or booleans; its result is bool if it compares, else of the operands'
@@ -189,6 +226,12 @@ Built BuildBinary(const OpDesc& op) {
     SelectFloat(op, kernel, name, p);
     return MakeBuilt(&Run, p, kernel.name);
   }
+  p.loop = MakeRowLoop<3>({&a, &b, &y});
+  p.row = BitRowFor(a.dtype, name);
+  if (p.row) {
+    CheckType(op, y, a.dtype);
+    return MakeBuilt(&Run, p, "scalar");
+  }
   switch (a.dtype) {
     case DType::kS32:
       p.row = IntegerRowFor<int32_t>(op, name);
@@ -206,7 +249,6 @@ Built BuildBinary(const OpDesc& op) {
     default:
       FailType(op, a.dtype);
   }
-  p.loop = MakeRowLoop<3>({&a, &b, &y});
   return MakeBuilt(&Run, p, "scalar");
 }
 

@@ -132,6 +132,11 @@ def _check_nodes(
                 )
         _check_schema(node, index, opsets, functions, where)
         for attribute in node.attribute:
+            if attribute.name == "equation" and any(
+                term.count(b"...") > 1 for term in attribute.s.replace(b"->", b",").split(b",")
+            ):
+                # onnx's shape inference would never end.
+                raise ModelError(f"{where}: {_title(node, index)}: a term with two ellipses; repair the equation")
             for tensor in _tensors(attribute):
                 check_tensor(tensor, f"{where}: {_title(node, index)}")
             for graph in _graphs(attribute):

@@ -5,12 +5,14 @@ from planish.steps import (  # noqa: F401
     control,
     convolution,
     data,
+    einsum,
     matmul,
     movement,
     normalisation,
     packing,
     pooling,
     quantized,
+    selection,
     shape,
 )
 from planish.steps.kind import KINDS

@@ -136,7 +136,7 @@ class OneHot(Kind):
 
 @register
 class CumSum(Kind):
-    """ONNX CumSum: the axis is input 1; attributes exclusive, reverse."""
+    """ONNX CumSum and CumProd: the axis is input 1; attributes op (sum or prod), exclusive, reverse."""
 
     name = "cumsum"
     host_inputs = (1,)
@@ -150,7 +150,8 @@ class CumSum(Kind):
         value = e.fact(step.inputs[1]).value
         assert value is not None
         attrs = {k: int(step.attrs.get(k, 0)) for k in ("exclusive", "reverse")}
-        e.add("cumsum", [x], [e.output(0)], {**attrs, "axis": int(value.ravel()[0]) % len(x.shape)})
+        attrs["axis"] = int(value.ravel()[0]) % len(x.shape)
+        e.add("cumsum", [x], [e.output(0)], {**attrs, "op": step.attrs.get("op", "sum")})
 
 
 @register

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planish.errors import ModelError
+from planish.runtime.view import ITEM_SIZES
 from planish.steps.kind import Array, Fact, Facts, Kind, normal_axis, register
 
 if TYPE_CHECKING:
@@ -108,6 +109,22 @@ class Identity(Kind):
 
     def emit(self, step: Step, e: Emitter) -> None:
         e.alias(e.input(0))
+
+
+@register
+class BitCast(Kind):
+    """ONNX BitCast: the same bits as attribute to, a dtype of the same size."""
+
+    name = "bit_cast"
+
+    def infer(self, step: Step, facts: Facts) -> list[Fact]:
+        return [Fact(step.attrs["to"], facts[0].shape)]
+
+    def emit(self, step: Step, e: Emitter) -> None:
+        x = e.input(0)
+        if ITEM_SIZES[step.attrs["to"]] != x.itemsize:
+            raise ModelError(f"node '{step.name}' (bit_cast): {x.dtype} is not of the size of {step.attrs['to']}")
+        e.alias(x.cast_bytes(step.attrs["to"]))
 
 
 @register

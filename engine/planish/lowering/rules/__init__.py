@@ -1,6 +1,8 @@
 """How each ONNX operator is lowered, by subject; importing this package fills `planish.lowering.builder.RULES`."""
 
 from planish.lowering.rules import (  # noqa: F401
+    bits,
+    composed,
     computed,
     control,
     dynamic,
@@ -11,5 +13,6 @@ from planish.lowering.rules import (  # noqa: F401
     pooling,
     quantization,
     recurrent,
+    selection,
     sequences,
 )

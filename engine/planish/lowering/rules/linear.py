@@ -370,3 +370,9 @@ def wrap_int32(x: Array) -> Array:
 
 
 __all__ = ["Anchor", "Packed", "conv_anchor", "emit_integer", "gemm_anchor", "lower_integer", "wrap_int32"]
+
+
+@rule("Einsum")
+def lower_einsum(b: Builder, node: ir.Node) -> None:
+    require(node.inputs[0], "float32", "float64", "int32", "int64")
+    b.lower_to("einsum", node, node.inputs, {"equation": node.attributes["equation"].as_string()})

@@ -79,8 +79,6 @@ def lower_expand(b: Builder, node: ir.Node) -> None:
 
 @rule("Identity", "Dropout")
 def lower_identity(b: Builder, node: ir.Node) -> None:
-    if len(node.outputs) > 1 and b.used(node.outputs[1]):
-        raise Unsupported("the mask of Dropout is used")
     training = node.inputs[2] if len(node.inputs) > 2 else None
     if training is not None and not _is_zero(b.constant(training)):
         raise Unsupported("Dropout in training mode")
@@ -89,6 +87,10 @@ def lower_identity(b: Builder, node: ir.Node) -> None:
         b.deferred[node.outputs[0]] = source
     else:
         b.define(node.outputs[0], b.tensor(node.inputs[0]))
+    if len(node.outputs) > 1 and b.used(node.outputs[1]):  # the mask of Dropout keeps everything
+        (shape,) = b.add("shape", node, [b.tensor(node.inputs[0])])
+        (mask,) = b.add("constant_of_shape", node, [shape], {"value": 1.0, "dtype": "bool"})
+        b.define(node.outputs[1], mask)
 
 
 @rule("Gather")
@@ -284,10 +286,11 @@ def lower_scatter_elements(b: Builder, node: ir.Node) -> None:
     b.lower_to("scatter_elements", node, node.inputs, attrs)
 
 
-@rule("CumSum")
-def lower_cumsum(b: Builder, node: ir.Node) -> None:
+@rule("CumSum", "CumProd")
+def lower_cumulative(b: Builder, node: ir.Node) -> None:
     require(node.inputs[0], "float32", "float64", "int32", "int64", "uint64")
-    b.lower_to("cumsum", node, node.inputs, {k: node.attributes.get_int(k, 0) for k in ("exclusive", "reverse")})
+    attrs: dict[str, Any] = {k: node.attributes.get_int(k, 0) for k in ("exclusive", "reverse")}
+    b.lower_to("cumsum", node, node.inputs, {**attrs, "op": node.op_type[3:].lower()})
 
 
 @rule("TopK")
