@@ -18,13 +18,13 @@ HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 
 
 def test_every_function_without_a_rule_is_expanded() -> None:
-    """What is neither: sequences and random numbers."""
+    """What is neither: random numbers."""
     functions = {
         (schema.domain, schema.name)
         for schema in onnx.defs.get_all_schemas()
         if schema.domain in ("", "ai.onnx.preview") and (schema.has_function or schema.has_context_dependent_function)
     }
-    assert functions - EXPANDED - set(RULES) == {("", "SequenceMap"), ("", "Bernoulli")}
+    assert functions - EXPANDED - set(RULES) == {("", "Bernoulli")}
 
 
 def test_operators_with_kernels_stay_whole() -> None:
