@@ -88,17 +88,22 @@ def canonicalise(model: onnx_ir.Model, *, stop_after: str | None = None, verify:
     if verify is None:
         verify = environment.DEBUG.is_on
     signature = signature_of(model) if verify else None
+    changes = 0
+    idle: dict[Pass, int] = {}  # the number of changes before the pass when it last found nothing to do
     for _ in range(MAX_ROUNDS):
-        changed = False
+        before = changes
         for run_pass in PASSES:
-            if _run(run_pass, model):
-                changed = True
-                make_names_unique(model)
-                if signature is not None:
-                    verify_model(model, signature, run_pass.__name__)
+            if idle.get(run_pass) != changes:
+                if _run(run_pass, model):
+                    changes += 1
+                    make_names_unique(model)
+                    if signature is not None:
+                        verify_model(model, signature, run_pass.__name__)
+                else:
+                    idle[run_pass] = changes
             if run_pass.__name__ == stop_after:
                 return model
-        if not changed:
+        if changes == before:
             break
     return model
 

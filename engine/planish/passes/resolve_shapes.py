@@ -104,6 +104,8 @@ def _record(graph: onnx_ir.Graph, proto: onnx.GraphProto) -> None:
 
 
 def _merge(value: onnx_ir.Value, info: onnx.TypeProto) -> None:
+    if not _is_open(value):
+        return
     if value.type is None:
         value.type = onnx_ir.serde.deserialize_type_proto_for_type(info)
     shape = onnx_ir.serde.deserialize_type_proto_for_shape(info)
