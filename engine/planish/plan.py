@@ -151,6 +151,7 @@ def _serialise(lowered: Lowered, isas: list[str], shapes: dict[str, Sequence[int
         "steps": [_step(s) for s in lowered.steps],
         "constants": constants,
         "notes": lowered.notes,
+        "defaults": [_port(p, {}) for p in lowered.defaults],
     }
     text = json.dumps(manifest, separators=(",", ":")).encode()
     return _assemble(text, blobs, used)
@@ -273,6 +274,7 @@ class _Reader:
         for entry in self.manifest["constants"]:
             self.lowered.constants[self.tensor(entry["tensor"])] = self.constant(entry)
         known = set(self.lowered.constants)
+        self.lowered.defaults = [self.port(p) for p in self.manifest["defaults"]]
         self.lowered.inputs = [self.port(p) for p in self.manifest["inputs"]]
         known.update(p.tensor for p in self.lowered.inputs)
         self.lowered.steps = self.steps(self.manifest["steps"], known)

@@ -98,6 +98,9 @@ class InferenceSession:
         self._timings: list[list[Timing]] = []
         self._ports = [(p.name, p.tensor, _native_dtype(p.dtype)) for p in self._lowered.inputs]
         self._accepted: set[tuple[Any, ...]] = set()  # shapes that have been checked, of all inputs together
+        self._defaults = frozenset(p.name for p in self._lowered.defaults)
+        self._original = path_or_bytes if self._defaults else None
+        self._overridden: dict[frozenset[str], InferenceSession] = {}
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: object = None
@@ -105,9 +108,13 @@ class InferenceSession:
         """Computes outputs (those named; all of them if none is). The arrays belong to the caller.
 
         input_feed: input name → array of the declared dtype and shape; sequences are lists of arrays, an empty optional
-        is None. Raises InputError for anything else.
+        is None. Raises InputError for anything else. An input that has a default value (an initializer of its name) may
+        be left out; models are compiled with the defaults as constants, and once more for every set of them that is
+        fed.
         May be called from many threads at once.
         """
+        if self._defaults and not self._defaults.isdisjoint(input_feed):
+            return self._overriding(self._defaults.intersection(input_feed)).run(output_names, input_feed)
         chosen = [self._output_index(name) for name in output_names or ()]
         feeds = self._check(input_feed)
         try:
@@ -123,6 +130,10 @@ class InferenceSession:
 
     def get_inputs(self) -> list[NodeArg]:
         return [_node_arg(p) for p in self._lowered.inputs]
+
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """The inputs that have default values, and may be left out."""
+        return [_node_arg(p) for p in self._lowered.defaults]
 
     def get_outputs(self) -> list[NodeArg]:
         return [_node_arg(p) for p in self._lowered.outputs]
@@ -163,6 +174,25 @@ class InferenceSession:
         """The error, with the model's file in front where there is one."""
         text = str(error)
         return error if not self._source or text.startswith(self._source) else type(error)(f"{self._source}: {text}")
+
+    def _overriding(self, names: frozenset[str]) -> InferenceSession:
+        """A session of the same model in which inputs have no defaults."""
+        session = self._overridden.get(names)
+        if session is None:
+            from planish import plan
+
+            if plan.is_plan(self._original) or hasattr(self._original, "opset_imports"):
+                raise InputError(
+                    f"input '{min(names)}': a default value, which is compiled in as a constant; load the .onnx file "
+                    "to feed another"
+                )
+            from planish.importing import load_model
+            from planish.passes.lift_constants import drop_defaults
+
+            model = load_model(self._original)  # type: ignore[arg-type]
+            drop_defaults(model, names)
+            session = self._overridden.setdefault(names, InferenceSession(model, self._options))
+        return session
 
     def _output_index(self, name: str) -> int:
         if name not in self._outputs:
@@ -289,14 +319,20 @@ def _load(source: Any, options: SessionOptions) -> Lowered:
     if plan.is_plan(source):
         return plan.load(source)
     from planish.importing import load_model
+    from planish.lowering.builder import port
     from planish.lowering.lower import lower
     from planish.passes import canonicalise
+    from planish.passes.lift_constants import overridable_initializers
 
-    model = canonicalise(load_model(source))
+    model = load_model(source)
+    defaults = overridable_initializers(model)
+    model = canonicalise(model)
     if options.optimized_model_filepath:
         import onnx_ir as ir
 
         from planish.files import write_atomic
 
         write_atomic(options.optimized_model_filepath, ir.to_proto(model).SerializeToString())
-    return lower(model, options.weight_format)
+    lowered = lower(model, options.weight_format)
+    lowered.defaults = [port(value, 0) for value in defaults]  # the tensor of such a port is not read
+    return lowered

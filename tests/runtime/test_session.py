@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 
 import planish
@@ -214,3 +215,53 @@ def test_fallback_steps_may_follow_one_another_without_end():
     x = np.array([2, 5, 255], np.uint8)
     (found,) = planish.InferenceSession(model).run(None, {"b0": x})
     np.testing.assert_array_equal(found, x & 0xFE)
+
+
+DEFAULT = """<ir_version: 7, opset_import: ["" : 13]> g (float[n] x, float[2,2] w, float[2] b) => (float[n] y)
+    { p = MatMul (x, w) y = Add (p, b) }"""
+
+
+def with_defaults() -> onnx.ModelProto:
+    model = onnx.parser.parse_model(DEFAULT)
+    for name, value in (("w", np.eye(2)), ("b", np.ones(2))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
+    return model
+
+
+@pytest.mark.parametrize("form", ["proto", "bytes", "path"])
+def test_default_values_may_be_overridden(form, tmp_path):
+    model = with_defaults()
+    path = tmp_path / "defaults.onnx"
+    onnx.save(model, path)
+    session = planish.InferenceSession({"proto": model, "bytes": model.SerializeToString(), "path": path}[form])
+    assert [i.name for i in session.get_inputs()] == ["x"]
+    assert [(i.name, i.shape, i.type) for i in session.get_overridable_initializers()] == [
+        ("w", [2, 2], "tensor(float)"),
+        ("b", [2], "tensor(float)"),
+    ]
+    x, w, b = (np.array(v, np.float32) for v in ([1, 2], [[0, 3], [1, 0]], [5, 7]))
+    for _ in range(2):
+        np.testing.assert_array_equal(session.run(None, {"x": x})[0], x + 1)
+        np.testing.assert_array_equal(session.run(None, {"x": x, "b": b})[0], x + b)
+        np.testing.assert_array_equal(session.run(["y"], {"x": x, "w": w, "b": b})[0], x @ w + b)
+    with pytest.raises(planish.InputError, match=r"input 'b': expected float32\[2\], got float32\[3\]"):
+        session.run(None, {"x": x, "b": np.zeros(3, np.float32)})
+
+
+def test_default_values_of_a_plan_are_constants(tmp_path):
+    planish.export(with_defaults(), tmp_path / "defaults.plan")
+    session = planish.InferenceSession(tmp_path / "defaults.plan")
+    x = np.ones(2, np.float32)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], x + 1)
+    with pytest.raises(planish.InputError, match=r"input 'w': a default value, which is compiled in as a constant"):
+        session.run(None, {"x": x, "w": np.eye(2, dtype=np.float32)})
+
+
+def test_initializers_of_ir_version_3_are_no_defaults():
+    model = with_defaults()
+    model.ir_version = 3
+    model.opset_import[0].version = 8
+    session = planish.InferenceSession(model)
+    assert session.get_overridable_initializers() == []
+    with pytest.raises(planish.InputError, match=r"input 'w': the model has no such input; it takes x"):
+        session.run(None, {"x": np.ones(2, np.float32), "w": np.eye(2, dtype=np.float32)})

@@ -69,6 +69,7 @@ class Lowered:
     constants: dict[int, Array | Packed] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)  # per tensor
     notes: list[str] = field(default_factory=list)  # decisions a user may ask for: layers kept in float, declined forms
+    defaults: list[Port] = field(default_factory=list)  # inputs that were left at their default values: constants now
 
     def tensor(self, name: str) -> int:
         """A new tensor's number."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir
 
@@ -45,6 +47,20 @@ def lift_constants(model: onnx_ir.Model) -> bool:
             remove_nodes(node)
         changed = True
     return changed
+
+
+def overridable_initializers(model: onnx_ir.Model) -> list[onnx_ir.Value]:
+    """The graph inputs that a caller may leave out, because an initializer is their default."""
+    if model.ir_version < _INITIALIZERS_ARE_NOT_INPUTS:
+        return []
+    return [value for value in model.graph.inputs if value.is_initializer()]
+
+
+def drop_defaults(model: onnx_ir.Model, names: Collection[str]) -> None:
+    """Make the graph inputs of these names ordinary ones, that a caller must feed."""
+    for name in names:
+        value = model.graph.initializers.pop(name)
+        value.const_value = None
 
 
 def _unlist_initializers(graph: onnx_ir.Graph) -> bool:
