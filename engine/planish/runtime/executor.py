@@ -37,7 +37,7 @@ VALUE_INPUT_LIMIT = 16
 
 @dataclass(slots=True)
 class Timing:
-    """Where time went: one entry an instruction or fallback call."""
+    """Where time went: one entry an instruction, or a step between Programs."""
 
     label: str
     family: str
@@ -205,7 +205,7 @@ class Executor:
         start = time.perf_counter_ns()
         values = [None if t == ABSENT else self._value(t, segment, arrays) for t in step.inputs]
         try:
-            results = self._evaluate(step, values, timings)
+            results = self._evaluate(step, values)
         except PlanishError:
             raise
         except _MALFORMED as error:
@@ -214,10 +214,11 @@ class Executor:
                 f"{step.where()}: does not fit its inputs or attributes ({text}); check the model with onnx.checker"
             ) from error
         arrays.update((t, v) for t, v in zip(step.outputs, results, strict=True) if t != ABSENT)
-        if timings is not None and step.kind == "onnx":
-            timings.append(Timing(step.name, "onnx", step.attrs["op"], time.perf_counter_ns() - start))
+        if timings is not None:  # of a loop as a whole: how often it iterates may differ from run to run
+            what = step.attrs.get("op", "executor")
+            timings.append(Timing(step.name, step.kind, what, time.perf_counter_ns() - start))
 
-    def _evaluate(self, step: Step, values: list[Value], timings: list[Timing] | None) -> Sequence[Value]:
+    def _evaluate(self, step: Step, values: list[Value]) -> Sequence[Value]:
         if step.kind == "identity":
             return values
         if step.kind == "onnx":
@@ -226,7 +227,7 @@ class Executor:
             return sequences.evaluate(step, values)
         body = self._body(step)
         iterate = control.ITERATIONS[step.kind]
-        return iterate(step, values, lambda feeds: body.run(feeds, timings), self.settings.byte_budget)
+        return iterate(step, values, body.run, self.settings.byte_budget)
 
     def _body(self, step: Step) -> Executor:
         """What runs the body of a loop or scan; it shares the constants."""
