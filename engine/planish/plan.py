@@ -183,6 +183,7 @@ def _port(port: Port, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         "dtype": port.dtype,
         "shape": None if shape is None else list(shape),
         "tensor": port.tensor,
+        "labels": list(port.labels),
     }
 
 
@@ -318,11 +319,15 @@ class _Reader:
         shape = entry["shape"]
         if shape is not None and not all(d is None or isinstance(d, (int, str)) for d in shape):
             raise self.damaged("a shape")
+        labels = entry["labels"]
+        if not (all(type(v) is int for v in labels) or all(isinstance(v, str) for v in labels)):
+            raise self.damaged("an output's labels")
         return Port(
             str(entry["name"]),
             str(entry["dtype"]),
             None if shape is None else tuple(shape),
             self.tensor(entry["tensor"]),
+            tuple(labels),
         )
 
     def steps(self, entries: list[Any], known: set[int]) -> list[Step]:

@@ -95,6 +95,7 @@ class InferenceSession:
         self._executor = Executor(self._lowered, Settings(threads, options.byte_budget, dict(options.kernels)))
         self._inputs = {p.name: p for p in self._lowered.inputs}
         self._outputs = {p.name: i for i, p in enumerate(self._lowered.outputs)}
+        self._labels = {i: p.labels for i, p in enumerate(self._lowered.outputs) if p.labels}
         self._timings: list[list[Timing]] = []
         self._ports = [(p.name, p.tensor, _native_dtype(p.dtype)) for p in self._lowered.inputs]
         self._accepted: set[tuple[Any, ...]] = set()  # shapes that have been checked, of all inputs together
@@ -104,29 +105,40 @@ class InferenceSession:
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: object = None
-    ) -> list[Array]:
+    ) -> list[Any]:
         """Computes outputs (those named; all of them if none is). The arrays belong to the caller.
 
         input_feed: input name → array of the declared dtype and shape; sequences are lists of arrays, an empty optional
         is None. Raises InputError for anything else. An input that has a default value (an initializer of its name) may
         be left out; models are compiled with the defaults as constants, and once more for every set of them that is
-        fed.
+        fed. A classifier's output that is a map in the model (ZipMap) is a list of dictionaries, label → score.
         May be called from many threads at once.
         """
         if self._defaults and not self._defaults.isdisjoint(input_feed):
             return self._overriding(self._defaults.intersection(input_feed)).run(output_names, input_feed)
         chosen = [self._output_index(name) for name in output_names or ()]
+        results: list[Any] = self._run(input_feed)
+        for i, labels in self._labels.items():
+            results[i] = self._named_rows(i, labels, results[i])
+        return [results[i] for i in chosen] if chosen else results
+
+    def run_arrays(self, input_feed: Mapping[str, Any]) -> dict[str, Array]:
+        """Output name → array, as `run`, but with maps left as the tensor of their scores, [N, labels]."""
+        if self._defaults and not self._defaults.isdisjoint(input_feed):
+            return self._overriding(self._defaults.intersection(input_feed)).run_arrays(input_feed)
+        return dict(zip(self._outputs, self._run(input_feed), strict=True))
+
+    def _run(self, input_feed: Mapping[str, Any]) -> list[Array]:
         feeds = self._check(input_feed)
         try:
-            if self._options.enable_profiling:
-                timings: list[Timing] = []
-                results = self._executor.run(feeds, timings)
-                self._timings.append(timings)
-            else:
-                results = self._executor.run(feeds)
+            if not self._options.enable_profiling:
+                return self._executor.run(feeds)
+            timings: list[Timing] = []
+            results = self._executor.run(feeds, timings)
+            self._timings.append(timings)
+            return results
         except ModelError as error:
             raise self._named(error) from error.__cause__
-        return [results[i] for i in chosen] if chosen else results
 
     def get_inputs(self) -> list[NodeArg]:
         return [_node_arg(p) for p in self._lowered.inputs]
@@ -169,6 +181,13 @@ class InferenceSession:
         path = time.strftime("planish_profile_%Y%m%d-%H%M%S.json")
         write_atomic(path, json.dumps({"traceEvents": events}).encode())
         return path
+
+    def _named_rows(self, output: int, labels: Sequence[int | str], scores: Array) -> Any:
+        """One dictionary a row, label → score: what a ZipMap gives."""
+        if scores.ndim != 2 or scores.shape[1] != len(labels):
+            name = self._lowered.outputs[output].name
+            raise ModelError(f"output '{name}': {list(scores.shape)} scores for {len(labels)} labels; repair the model")
+        return [dict(zip(labels, row, strict=True)) for row in scores.tolist()]
 
     def _named(self, error: ModelError) -> ModelError:
         """The error, with the model's file in front where there is one."""

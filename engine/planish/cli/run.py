@@ -57,8 +57,7 @@ def execute(args: argparse.Namespace) -> None:
             specs = [InputSpec(i.name, tuple(i.shape), i.type) for i in session.get_inputs()]
             feeds, notes = random_feeds(specs, shapes=shapes, seed=args.seed)
             notes.insert(0, f"inputs: random, seed {args.seed}; --inputs F.npz feeds your own")
-        results = session.run(None, feeds)
-    outputs = dict(zip((o.name for o in session.get_outputs()), results, strict=True))
+        outputs = session.run_arrays(feeds)
     if args.output:
         write_npz(args.output, outputs)
     if notes and not args.quiet:

@@ -133,7 +133,7 @@ def compare(
         names = [output.name for output in session.get_outputs()]
         tally = _Tally(left.outputs, names, _labels(labels))
         for done, feed in enumerate(data):
-            tally.update(left.run(feed), dict(zip(names, session.run(None, feed), strict=True)))
+            tally.update(left.run(feed), session.run_arrays(feed))
             _tell(progress, done)
     return tally.result()
 

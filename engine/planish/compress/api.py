@@ -25,6 +25,7 @@ from planish.compress.runner import new_session
 from planish.compress.search import choose_rate, keep_worst_float, label_score
 from planish.errors import CalibrationError, OutputError, UsageError
 from planish.files import check_writable, write_atomic
+from planish.importing.zip_maps import ZIP_MAPS, attach_zip_maps
 
 Evaluate = Callable[[Any], float]
 
@@ -155,7 +156,9 @@ def _finish(model: ir.Model, pipeline: Pipeline, digest: str) -> onnx.ModelProto
             "planish.calibration_samples": str(samples),
         }
     )
-    return ir.to_proto(model)
+    proto = ir.to_proto(model)
+    attach_zip_maps(proto, pipeline.source.model.meta.get(ZIP_MAPS, {}))
+    return proto
 
 
 def _version() -> str:

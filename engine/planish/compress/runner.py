@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,7 @@ class Runner:
 
     def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
         """The model's outputs and the chosen tensors, by name."""
-        arrays: Sequence[NDArray[Any]] = self._session.run(self._names, dict(feeds))
-        found = dict(zip(self._names, arrays, strict=True))
+        found: dict[str, NDArray[Any]] = self._session.run_arrays(dict(feeds))
         for name in self._wanted_inputs:
             found[name] = np.asarray(feeds[name])
         return found

@@ -36,7 +36,7 @@ def label_score(session: Any, pipeline: Pipeline, labels: NDArray[Any]) -> float
     """Top-1 accuracy in per cent of a session on the calibration data; `labels` in the order of its samples."""
     right = seen = 0
     for feed in pipeline.feeds("evaluate"):
-        scores = np.asarray(session.run(None, feed)[0])
+        scores = next(iter(session.run_arrays(feed).values()))
         answers = scores.reshape(-1, scores.shape[-1]).argmax(-1)
         if seen + len(answers) > len(labels):
             raise UsageError(f"compress: {len(labels)} labels for more samples than that; give one a sample, in order")

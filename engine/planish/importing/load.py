@@ -14,6 +14,7 @@ from planish.importing.messages import first_cause
 from planish.importing.names import make_names_unique, number_nodes
 from planish.importing.sparse import densify_sparse_tensors
 from planish.importing.tensors import ExternalFiles, materialise_tensors
+from planish.importing.zip_maps import ZIP_MAPS, detach_zip_maps
 
 #: protobuf cannot represent a message of this size; larger models keep their weights in external files.
 _PROTOBUF_LIMIT = 2**31 - 1
@@ -25,7 +26,7 @@ def load_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto | onnx_i
     `source` is a path, the bytes of a file, a `ModelProto` (left unchanged) or an `onnx_ir.Model` (sorted and named in
     place, otherwise returned as it is). Inline weights are copied once; external data are mapped read-only, once per
     file, and must lie in the model's folder: for bytes and objects, which have no folder, external data are an error.
-    Sparse initializers become dense ones.
+    Sparse initializers become dense ones; the maps that classifiers give are taken off (see `zip_maps`).
 
     Raises ModelError: not ONNX, truncated, unknown IR version or opset, duplicate or missing names, cycles, attributes
     that contradict the operator's schema, tensors whose bytes do not fit their shape, external data outside the folder.
@@ -64,10 +65,12 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 def _from_proto(proto: onnx.ModelProto, where: str, folder: Path | None) -> onnx_ir.Model:
     check_model_proto(proto, where)
     proto = densify_sparse_tensors(proto, where)
+    proto, labels = detach_zip_maps(proto, where)
     try:
         model = onnx_ir.from_proto(proto)
     except (onnx_ir.serde.SerdeError, NotImplementedError, ValueError, TypeError) as error:
         raise ModelError(f"{where}: malformed: {first_cause(error)}; export the model again") from None
+    model.meta[ZIP_MAPS] = labels
     materialise_tensors(model, ExternalFiles(folder), where)
     return _normalise(model, where)
 

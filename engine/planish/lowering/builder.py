@@ -388,12 +388,12 @@ def _captured(node: ir.Node) -> list[ir.Value]:
     return list(captured)
 
 
-def port(value: ir.Value, tensor: int) -> Port:
+def port(value: ir.Value, tensor: int, labels: tuple[int, ...] | tuple[str, ...] = ()) -> Port:
     """A graph input or output as the user sees it."""
     shape = None
     if value.shape is not None:
         shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
-    return Port(value.name or "", type_name(value), shape, tensor)
+    return Port(value.name or "", type_name(value), shape, tensor, labels)
 
 
 def type_name(value: ir.Value) -> str:

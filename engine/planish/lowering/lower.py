@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from planish import _core
 from planish.errors import ModelError
+from planish.importing.zip_maps import ZIP_MAPS
 from planish.lowering import rules  # noqa: F401  (fills RULES)
 from planish.lowering.builder import RULES, Builder, Unsupported, UnsupportedType, origin_of, port, require
 from planish.lowering.formats import check_weight_format
@@ -29,7 +30,8 @@ def lower(model: ir.Model, weight_format: str = "auto") -> Lowered:
         lowered.inputs.append(port(value, number))
         builder.define(value, number)
     lower_nodes(builder, graph)
-    lowered.outputs = [port(v, builder.tensor(v)) for v in graph.outputs]
+    labels = model.meta.get(ZIP_MAPS, {})
+    lowered.outputs = [port(v, builder.tensor(v), labels.get(v.name, ())) for v in graph.outputs]
     fuse(lowered)
     return lowered
 

@@ -51,12 +51,16 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A graph input or output as the user sees it: dims are ints, names of symbolic dimensions, or None."""
+    """A graph input or output as the user sees it: dims are ints, names of symbolic dimensions, or None.
+
+    labels: of an output that is given as one dictionary a row, the keys; the tensor holds their values.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | str | None, ...] | None
     tensor: int
+    labels: tuple[int, ...] | tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

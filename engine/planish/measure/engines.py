@@ -51,7 +51,7 @@ class _Planish:
         self.outputs = [o.name for o in self._session.get_outputs()]
 
     def run(self, feeds: dict[str, Array]) -> list[Array]:
-        return self._session.run(None, feeds)
+        return list(self._session.run_arrays(feeds).values())
 
 
 class _OnnxRuntime:
@@ -71,8 +71,14 @@ class _OnnxRuntime:
         self.outputs = [o.name for o in self._session.get_outputs()]
 
     def run(self, feeds: dict[str, Array]) -> list[Array]:
-        outputs: list[Array] = self._session.run(None, feeds)
-        return outputs
+        return [_scores(output) for output in self._session.run(None, feeds)]
+
+
+def _scores(output: Any) -> Array:
+    """A classifier's dictionaries, one a row, as the tensor [N, labels] that `InferenceSession.run_arrays` gives."""
+    if isinstance(output, list) and output and isinstance(output[0], dict):
+        return np.array([list(row.values()) for row in output], np.float32)
+    return output  # type: ignore[no-any-return]
 
 
 _OPENVINO_TYPES = {"f16": "float16", "f32": "float", "f64": "double", "boolean": "bool"} | {
