@@ -17,9 +17,10 @@ namespace {
 
 int64_t NoScratch(int64_t, int64_t, int64_t) { return 0; }
 
-// Rows of all segments as 16-bit numbers, each segment padded to quads.
+// Rows of all segments as 16-bit numbers, each segment padded to quads, and what may be written behind the last.
 int64_t WidenedRows(int64_t segments, int64_t depth, int64_t rows) {
-  return CheckedMul(CheckedMul(segments, AlignUp(depth, kQuad) * 2), rows);
+  constexpr int64_t kSlack = 64;
+  return CheckedAdd(CheckedMul(CheckedMul(segments, AlignUp(depth, kQuad) * 2), rows), kSlack);
 }
 
 // Rows of all segments padded to 64 bytes, in groups of 16, and 32 bytes a segment to find them.

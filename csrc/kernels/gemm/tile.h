@@ -41,7 +41,7 @@ struct TileArgs {
   char* scratch;  // TileKernel::scratch bytes, 64-byte aligned
 };
 
-// 1 <= rows <= the kernel's max_rows. Rows of u8 may be read up to 3 bytes past their depth (AMX: 63), rows of float
+// 1 <= rows <= the kernel's max_rows. Rows of u8 may be read up to 15 bytes past their depth (AMX: 63), rows of float
 // never.
 using TileFn = void (*)(const TileArgs& args, int rows);
 
