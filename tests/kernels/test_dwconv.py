@@ -84,6 +84,18 @@ def test_other_windows(kernel: str) -> None:
     check(kernel, (7, 7), (1, 1), 40, {"kernel": [7, 7]})
 
 
+# Lines longer than a tile, and windows whose columns interleave, reach into the padding or lie far apart.
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_long_lines(kernel: str) -> None:
+    check(kernel, (2, 70), (2, 70), 17, {"kernel": [3, 3], "pads": [1, 1, 1, 1]})
+    check(kernel, (1, 71), (1, 36), 9, {"kernel": [2, 3], "pads": [0, 1, 1, 1], "strides": [1, 2]})
+    check(kernel, (5, 70), (3, 70), 9, {"kernel": [2, 3], "dilations": [2, 3], "pads": [0, 3, 0, 3]})
+    check(kernel, (3, 9), (3, 9), 9, {"kernel": [1, 3], "dilations": [1, 8], "pads": [0, 8, 0, 8]})
+    check(kernel, (5, 41), (5, 41), 25, {"kernel": [5, 5], "pads": [2, 2, 2, 2]})
+    check(kernel, (7, 35), (7, 35), 8, {"kernel": [7, 7], "pads": [3, 3, 3, 3]})
+    check(kernel, (90,), (29,), 8, {"kernel": [3], "strides": [3], "dilations": [2]})
+
+
 @pytest.mark.parametrize("kernel", usable_kernels("dwconv", "u8")[1:])
 @pytest.mark.parametrize("output", ["int32", "float32"])
 def test_other_outputs(kernel: str, output: str) -> None:

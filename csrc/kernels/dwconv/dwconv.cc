@@ -10,19 +10,20 @@
 
 namespace planish {
 
-#define PLANISH_DEPTHWISE(name, Function, isa, lhs, quads) void Function(const DepthwiseArgs&, int);
+#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs) void Function(const DepthwiseArgs&, int);
 #include "kernels/dwconv/kernels.inc"
 #undef PLANISH_DEPTHWISE
 
 namespace {
 
 constexpr DepthwiseKernel kTiles[] = {
-#define PLANISH_DEPTHWISE(name, Function, isa, lhs, quads) {#name, Isa::isa, DType::lhs, quads, &Function},
+#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs) \
+  {#name, Isa::isa, DType::lhs, DepthwisePacking::packing, DepthwiseInputs::inputs, &Function},
 #include "kernels/dwconv/kernels.inc"
 #undef PLANISH_DEPTHWISE
 };
 
-#define PLANISH_DEPTHWISE(name, Function, isa, lhs, quads) {"dwconv", #name, Isa::isa},
+#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs) {"dwconv", #name, Isa::isa},
 constexpr KernelInfo kKernels[] = {
     {"dwconv", "reference", Isa::kScalar},
 #include "kernels/dwconv/kernels.inc"
@@ -52,28 +53,52 @@ DepthwiseProblem Describe(const OpDesc& op) {
   p.y_zero = bounds.y_zero;
   p.fill = FillRow(p.lhs, p.channels, op.attrs);
   const Axis last = p.map.axes ? p.map.axis[p.map.axes - 1] : Axis{};
+  p.line_taps = last.kernel;
+  p.lines_of_window = p.map.taps / p.line_taps;
   p.quad_taps = last.kernel == 3 ? 3 : kQuad;
   p.shared = last.kernel == 3 && last.stride == last.dilation && !p.map.transposed;
   return p;
 }
 
-// The forced micro-kernel, or the last usable one for these types and weights.
-const DepthwiseKernel& Choose(const DepthwiseProblem& p, const std::string& forced) {
-  const DepthwiseKernel* best = nullptr;
-  for (const DepthwiseKernel& k : kTiles) {
-    if (k.lhs != p.lhs || !Usable(k.isa) || (k.quads && p.quads.size == 0)) continue;
-    if (forced == k.name) return k;
-    best = &k;
+// The weights (null unless constant) as the kernel wants them; empty where they cannot be packed so.
+Memory Repack(const DepthwiseProblem& p, DepthwisePacking packing, const int16_t* w) {
+  if (!w || packing == DepthwisePacking::kPlain) return {};
+  return packing == DepthwisePacking::kQuads ? PackQuads(w, p.channels, p.map.taps, p.quad_taps)
+                                             : PackPairs(w, p.channels, p.lines_of_window, p.line_taps);
+}
+
+// The forced micro-kernel, or the last usable one for these types and weights, which it repacks.
+const DepthwiseKernel& Choose(DepthwiseProblem& p, const int16_t* w, const std::string& forced) {
+  for (size_t i = std::size(kTiles); i-- > 0;) {
+    const DepthwiseKernel& k = kTiles[i];
+    if (k.lhs != p.lhs || !Usable(k.isa) || (!forced.empty() && forced != k.name)) continue;
+    p.repacked = Repack(p, k.packing, w);
+    if (k.packing == DepthwisePacking::kPlain || p.repacked.size) return k;
   }
-  if (!forced.empty())
-    Fail("kernel '" + forced +
-         "' is not available here for these types; force one that `planish doctor` lists");
-  return *best;
+  Fail("kernel '" + forced +
+       "' is not available here for these types; force one that `planish doctor` lists");
 }
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+constexpr int64_t kPairBytes = 32;  // PackPairs: eight pairs of int16
 constexpr int64_t kPartPixels = 8;  // the fewest worth a part
+
+// Windows that overlap share columns; others, whose columns would be many or far apart, list each tap of each pixel.
+void ScheduleColumns(DepthwiseProblem& p) {
+  constexpr int64_t kMostTaps = 8192;  // of a tile
+  const Axis last = p.map.axes ? p.map.axis[p.map.axes - 1] : Axis{};
+  p.tile_pixels = std::clamp<int64_t>(kMostTaps / p.map.taps, 1, kMaxTileRows);
+  const int64_t columns = (p.tile_pixels - 1) * last.stride + p.line_taps;
+  const int64_t separate = p.tile_pixels * p.line_taps;
+  const bool share = !p.map.transposed && (last.stride == 1 || last.dilation == 1) && columns <= separate;
+  p.column_pitch = share ? columns : separate;
+  p.column_step = share ? last.stride : p.line_taps;
+  p.spacing = share ? last.dilation : 1;
+  p.share_columns = share;
+  p.worker_scratch = AlignUp(
+      CheckedMul(CheckedMul(p.lines_of_window, p.column_pitch + 1), static_cast<int64_t>(sizeof(char*))));
+}
 
 void Schedule(DepthwiseProblem& p, const DepthwiseKernel& kernel, int threads) {
   p.kernel = &kernel;
@@ -87,42 +112,96 @@ void Schedule(DepthwiseProblem& p, const DepthwiseKernel& kernel, int threads) {
   p.parts = DivideUp(p.line_pixels, p.part_pixels);
   p.units_per_task = DivideUp(p.lines * p.parts, wanted);
   p.tasks = DivideUp(p.lines * p.parts, p.units_per_task);
+  if (kernel.inputs == DepthwiseInputs::kColumns) {
+    ScheduleColumns(p);
+    return;
+  }
   p.worker_scratch =
       AlignUp(CheckedMul(p.map.taps, static_cast<int64_t>(sizeof(DepthwiseTap) + sizeof(int64_t))));
 }
 
-// The pixels of one line, tile by tile.
-class LineRun {
+// The arguments that all tiles share.
+DepthwiseArgs ArgsOf(const DepthwiseProblem& p, std::byte* const* operands) {
+  const auto input = [&](int i) {
+    return i < p.y_operand ? reinterpret_cast<const char*>(operands[i]) : nullptr;
+  };
+  DepthwiseArgs a{};
+  a.segments = p.map.taps;
+  a.weights = p.repacked.size ? reinterpret_cast<const char*>(p.repacked.data) : input(1);
+  a.panel_bytes = DepthwisePitch(p.channels) * WeightItem(p.lhs);
+  a.outputs = p.channels;
+  a.bias = input(2);
+  a.scale = reinterpret_cast<const float*>(input(3));
+  a.low = p.low;
+  a.high = p.high;
+  a.y_zero = p.y_zero;
+  a.output = p.output;
+  return a;
+}
+
+// The operands of a line of pixels: where its output begins, and the lines of x that the window's lines lie on.
+class LineOperands {
  public:
-  LineRun(const DepthwiseProblem& p, std::byte* const* operands, std::byte* scratch)
-      : p_(p), operands_(operands) {
+  LineOperands(const DepthwiseProblem& p, std::byte* const* operands)
+      : p_(p),
+        x_(reinterpret_cast<const char*>(operands[0])),
+        y_(reinterpret_cast<char*>(operands[p.y_operand])) {
+    if (p.map.axes) last_ = p.map.axis[p.map.axes - 1];
+  }
+
+  const Axis& last() const { return last_; }
+  const char* fill() const { return reinterpret_cast<const char*>(p_.fill.data); }
+
+  // The first pixel of the line's output; lines[i]: where tap i · step finds its line of x, null if that is padding.
+  char* Enter(int64_t line, int64_t step, const char** lines) const {
+    const Odometer o(p_.map, line * p_.line_pixels);
+    int64_t y = 0;
+    for (int d = 0; d + 1 < p_.map.axes; ++d) y += o[d] * p_.map.axis[d].y_pitch;
+    for (int64_t t = 0; t < p_.map.taps; t += step) {
+      int64_t offset = 0;
+      for (int d = 0; d + 1 < p_.map.axes && offset >= 0; ++d) {
+        const int64_t i = p_.map.InputAt(d, o[d], Position(t, d));
+        offset = i < 0 ? -1 : offset + i * p_.map.axis[d].x_pitch;
+      }
+      *lines++ = offset < 0 ? nullptr : x_ + offset;
+    }
+    return y_ + y;
+  }
+
+  int64_t Position(int64_t t, int d) const {
+    return p_.map.tap_position[static_cast<size_t>(t * p_.map.axes + d)];
+  }
+
+  // The row that pixel `o` of the line reads at tap t, which lies on `line`.
+  const char* Row(const char* line, int64_t t, int64_t o) const {
+    const int d = p_.map.axes - 1;
+    const int64_t at = d < 0 ? 0 : p_.map.InputAt(d, o, Position(t, d));
+    return !line || at < 0 ? fill() : line + at * last_.x_pitch;
+  }
+
+ private:
+  const DepthwiseProblem& p_;
+  const char* x_;
+  char* y_;
+  Axis last_;
+};
+
+// Runs lines on a kernel that reads taps: pixels whose window lies inside along the last axis in tiles, the others singly.
+class TapRun {
+ public:
+  TapRun(const DepthwiseProblem& p, std::byte* const* operands, std::byte* scratch)
+      : p_(p), line_(p, operands), args_(ArgsOf(p, operands)) {
     taps_ = reinterpret_cast<DepthwiseTap*>(scratch);
-    tap_lines_ = reinterpret_cast<int64_t*>(taps_ + p.map.taps);
-    const auto input = [&](int i) {
-      return i < p.y_operand ? reinterpret_cast<const char*>(operands[i]) : nullptr;
-    };
-    x_ = input(0);
+    tap_lines_ = reinterpret_cast<const char**>(taps_ + p.map.taps);
     args_.taps = taps_;
-    args_.segments = p.map.taps;
-    args_.weights = p.kernel->quads ? reinterpret_cast<const char*>(p.quads.data) : input(1);
-    args_.panel_bytes = DepthwisePitch(p.channels) * WeightItem(p.lhs);
     args_.quad_taps = p.quad_taps;
     args_.shared = p.shared;
-    args_.outputs = p.channels;
     args_.out = out_;
-    args_.bias = input(2);
-    args_.scale = reinterpret_cast<const float*>(input(3));
-    args_.low = p.low;
-    args_.high = p.high;
-    args_.y_zero = p.y_zero;
-    args_.output = p.output;
-    if (p.map.axes) last_ = p.map.axis[p.map.axes - 1];
   }
 
   // Runs the pixels [begin, end) of a line.
   void Run(int64_t line, int64_t begin, int64_t end) {
-    Enter(line);
-    // The pixels whose window lies inside along the last axis, whatever its lines do.
+    y_ = line_.Enter(line, 1, tap_lines_);
     int64_t inside0 = std::clamp(p_.map.inside_begin, begin, end);
     int64_t inside1 = std::clamp(p_.map.inside_end, inside0, end);
     if (p_.map.transposed || p_.map.axes == 0) inside0 = inside1 = end;
@@ -136,66 +215,98 @@ class LineRun {
   }
 
  private:
-  // Finds the line's output, and for every tap the line of x it reads (−1: padding).
-  void Enter(int64_t line) {
-    const Odometer o(p_.map, line * p_.line_pixels);
-    int64_t y = 0;
-    for (int d = 0; d + 1 < p_.map.axes; ++d) y += o[d] * p_.map.axis[d].y_pitch;
-    y_ = reinterpret_cast<char*>(operands_[p_.y_operand]) + y;
-    for (int64_t t = 0; t < p_.map.taps; ++t) {
-      int64_t offset = 0;
-      for (int d = 0; d + 1 < p_.map.axes && offset >= 0; ++d) {
-        const int64_t i = p_.map.InputAt(d, o[d], Position(t, d));
-        offset = i < 0 ? -1 : offset + i * p_.map.axis[d].x_pitch;
-      }
-      tap_lines_[t] = offset;
-    }
-  }
-
-  int64_t Position(int64_t t, int d) const {
-    return p_.map.tap_position[static_cast<size_t>(t * p_.map.axes + d)];
-  }
-
   void RunInside(int64_t o, int count) {
-    const int64_t origin = o * last_.stride - last_.pad;
-    for (int64_t t = 0; t < p_.map.taps; ++t) {
-      if (tap_lines_[t] < 0) {
-        taps_[t] = {Fill(), 0};
-      } else {
-        const int64_t at = origin + (p_.map.axes ? Position(t, p_.map.axes - 1) : 0);
-        taps_[t] = {x_ + (tap_lines_[t] + at * last_.x_pitch), last_.stride * last_.x_pitch};
-      }
-    }
+    const Axis& last = line_.last();
+    for (int64_t t = 0; t < p_.map.taps; ++t)
+      taps_[t] = {line_.Row(tap_lines_[t], t, o), tap_lines_[t] ? last.stride * last.x_pitch : 0};
     RunTile(o, count);
   }
 
   void RunBorder(int64_t o) {
-    for (int64_t t = 0; t < p_.map.taps; ++t) {
-      const int last = p_.map.axes - 1;
-      const int64_t at = last < 0 ? 0 : p_.map.InputAt(last, o, Position(t, last));
-      taps_[t] = {tap_lines_[t] < 0 || at < 0 ? Fill() : x_ + (tap_lines_[t] + at * last_.x_pitch), 0};
-    }
+    for (int64_t t = 0; t < p_.map.taps; ++t) taps_[t] = {line_.Row(tap_lines_[t], t, o), 0};
     RunTile(o, 1);
   }
 
   void RunTile(int64_t o, int count) {
-    for (int r = 0; r < count; ++r) out_[r] = y_ + (o + r) * last_.y_pitch;
+    for (int r = 0; r < count; ++r) out_[r] = y_ + (o + r) * line_.last().y_pitch;
     p_.kernel->run(args_, count);
   }
 
-  const char* Fill() const { return reinterpret_cast<const char*>(p_.fill.data); }
-
   const DepthwiseProblem& p_;
-  std::byte* const* operands_;
+  LineOperands line_;
   DepthwiseTap* taps_;
-  int64_t* tap_lines_;
-  const char* x_;
+  const char** tap_lines_;
   char* y_ = nullptr;
-  Axis last_;
-  DepthwiseArgs args_{};
+  DepthwiseArgs args_;
   char* out_[kMaxTileRows];
 };
 
+// Runs lines on a kernel that reads columns.
+class ColumnRun {
+ public:
+  ColumnRun(const DepthwiseProblem& p, std::byte* const* operands, std::byte* scratch)
+      : p_(p), line_(p, operands), args_(ArgsOf(p, operands)) {
+    rows_ = reinterpret_cast<const char**>(scratch);
+    window_lines_ = rows_ + p.lines_of_window * p.column_pitch;
+    args_.columns = {rows_, p.column_pitch, p.lines_of_window, p.line_taps, p.column_step};
+    args_.out = out_;
+  }
+
+  // Runs the pixels [begin, end) of a line.
+  void Run(int64_t line, int64_t begin, int64_t end) {
+    y_ = line_.Enter(line, p_.line_taps, window_lines_);
+    const int64_t reach = p_.tile_pixels * p_.spacing;
+    for (; begin < end; begin += reach) {
+      const int64_t stop = std::min(end, begin + reach);
+      for (int64_t o = begin; o < std::min(stop, begin + p_.spacing); ++o)
+        RunTile(o, static_cast<int>(DivideUp(stop - o, p_.spacing)));
+    }
+  }
+
+ private:
+  // The pixels o, o + spacing, …
+  void RunTile(int64_t o, int count) {
+    for (int64_t l = 0; l < p_.lines_of_window; ++l) {
+      const char** rows = rows_ + l * p_.column_pitch;
+      p_.share_columns ? ListColumns(window_lines_[l], o, count, rows) : ListTaps(l, o, count, rows);
+    }
+    for (int r = 0; r < count; ++r) out_[r] = y_ + (o + r * p_.spacing) * line_.last().y_pitch;
+    p_.kernel->run(args_, count);
+  }
+
+  // rows[j]: the j-th position of a line under the windows of `count` pixels from `o` on.
+  void ListColumns(const char* line, int64_t o, int count, const char** rows) const {
+    const Axis& a = line_.last();
+    const int64_t columns = (count - 1) * p_.column_step + p_.line_taps;
+    const int64_t first =
+        o * a.stride - a.pad;  // the position of column 0, which lies `dilation` before the next
+    const int64_t before = first < 0 ? std::min(columns, DivideUp(-first, a.dilation)) : 0;
+    const int64_t begin = line ? before : columns;
+    const int64_t end = std::clamp(first < a.in ? DivideUp(a.in - first, a.dilation) : 0, begin, columns);
+    std::fill(rows, rows + begin, line_.fill());
+    const char* at = begin < end ? line + (first + begin * a.dilation) * a.x_pitch : nullptr;
+    for (int64_t j = begin; j < end; ++j, at += a.dilation * a.x_pitch) rows[j] = at;
+    std::fill(rows + end, rows + columns, line_.fill());
+  }
+
+  // rows[r · line_taps + k]: what pixel o + r reads at tap k.
+  void ListTaps(int64_t l, int64_t o, int count, const char** rows) const {
+    for (int r = 0; r < count; ++r) {
+      for (int64_t k = 0; k < p_.line_taps; ++k)
+        *rows++ = line_.Row(window_lines_[l], l * p_.line_taps + k, o + r);
+    }
+  }
+
+  const DepthwiseProblem& p_;
+  LineOperands line_;
+  const char** rows_;
+  const char** window_lines_;
+  char* y_ = nullptr;
+  DepthwiseArgs args_;
+  char* out_[kMaxTileRows];
+};
+
+template <class LineRun>
 void Run(const void* params, std::byte* const* operands, const RunContext& context) {
   const DepthwiseProblem& p = *static_cast<const DepthwiseProblem*>(params);
   ParallelFor(p.tasks, context.threads, [&](int64_t task, int worker) {
@@ -227,6 +338,20 @@ Memory PackQuads(const int16_t* w, int64_t channels, int64_t taps, int64_t quad_
   return packed;
 }
 
+Memory PackPairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line_taps) {
+  const int64_t pitch = DepthwisePitch(channels), pairs = DivideUp(lines, 2);
+  Memory packed = Memory::Allocate(
+      CheckedMul(CheckedMul(DivideUp(channels, 8), CheckedMul(pairs, line_taps)), kPairBytes));
+  int16_t* to = reinterpret_cast<int16_t*>(packed.data);
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t t = 0; t < lines * line_taps; ++t) {
+      const int64_t l = t / line_taps, vector = (c / 8 * pairs + l / 2) * line_taps + t % line_taps;
+      to[(vector * 8 + c % 8) * 2 + l % 2] = w[t * pitch + c];
+    }
+  }
+  return packed;
+}
+
 Built BuildDwconv(const OpDesc& op) {
   DepthwiseProblem p = Describe(op);
   const std::string forced = op.attrs.ForcedKernel();
@@ -234,12 +359,11 @@ Built BuildDwconv(const OpDesc& op) {
   if (forced == "reference") {
     return MakeBuilt(&RunDepthwiseReference, p, forced, p.map.taps * static_cast<int64_t>(sizeof(char*)));
   }
-  if (p.lhs == DType::kU8 && op.data.size() > 1 && op.data[1]) {
-    p.quads = PackQuads(reinterpret_cast<const int16_t*>(op.data[1]), p.channels, p.map.taps, p.quad_taps);
-  }
-  const DepthwiseKernel& kernel = Choose(p, forced);
+  const std::byte* w = p.lhs == DType::kU8 && op.data.size() > 1 ? op.data[1] : nullptr;
+  const DepthwiseKernel& kernel = Choose(p, reinterpret_cast<const int16_t*>(w), forced);
   Schedule(p, kernel, op.threads);
-  return MakeBuilt(&Run, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
+  const RunFn run = kernel.inputs == DepthwiseInputs::kColumns ? &Run<ColumnRun> : &Run<TapRun>;
+  return MakeBuilt(run, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
 }
 
 std::span<const KernelInfo> DwconvKernels() { return kKernels; }

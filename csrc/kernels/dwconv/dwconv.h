@@ -17,11 +17,17 @@
 
 namespace planish {
 
+// How a kernel wants the weights, beyond the format `depthwise`: packed anew when the layer is built, which needs constants.
+enum class DepthwisePacking { kPlain, kQuads, kPairs };
+// How a kernel finds its inputs: DepthwiseArgs::taps or ::columns.
+enum class DepthwiseInputs { kTaps, kColumns };
+
 struct DepthwiseKernel {
   const char* name;
   Isa isa;
   DType lhs;
-  bool quads;  // reads weights packed by PackQuads, which exist only where they all fit int8
+  DepthwisePacking packing;
+  DepthwiseInputs inputs;
   DepthwiseFn run;
 };
 
@@ -33,14 +39,18 @@ struct DepthwiseProblem {
   float low, high;
   int32_t y_zero;
   int y_operand;
-  Memory fill;   // one row of x_zero: what padding reads
-  Memory quads;  // the weights in the order of PackQuads, or empty
+  Memory fill;      // one row of x_zero: what padding reads
+  Memory repacked;  // the weights as the kernel wants them, or empty
+  int64_t lines_of_window, line_taps;
   int64_t quad_taps;
   bool shared;  // as DepthwiseArgs::shared, for pixels whose window lies inside along the last axis
 
   const DepthwiseKernel* kernel;  // null: the reference
   // A line is all pixels along the last axis; work is cut into lines × parts of a line, `units_per_task` of them a task.
   int64_t lines, line_pixels, parts, part_pixels, tasks, units_per_task;
+  // DepthwiseColumns; the pixels of a tile lie `spacing` apart, so that their windows share columns.
+  bool share_columns;
+  int64_t tile_pixels, column_pitch, column_step, spacing;
   int64_t worker_scratch;
 };
 
@@ -48,6 +58,10 @@ struct DepthwiseProblem {
 // to tap quad_taps·quad + q of channel 16·l + 4·j + i of the block, which is where two rounds of unpacking put its inputs;
 // the rest is zero. Empty unless all weights fit int8.
 Memory PackQuads(const int16_t* w, int64_t channels, int64_t taps, int64_t quad_taps);
+
+// The weights w[lines · line_taps][C16] of s16 as int16 [ceil(C/8)][ceil(lines/2)][line_taps][8][2]: the taps of two lines side
+// by side; the rest is zero.
+Memory PackPairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line_taps);
 
 void RunDepthwiseReference(const void* params, std::byte* const* operands, const RunContext& context);
 

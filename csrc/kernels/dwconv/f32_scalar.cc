@@ -13,6 +13,6 @@ namespace {
 
 }  // namespace
 
-void DepthwiseF32Scalar(const DepthwiseArgs& args, int rows) { Dispatch<4>(args, 0, rows); }
+void DepthwiseF32Scalar(const DepthwiseArgs& args, int rows) { CutTile(FloatKernel(args), args, rows); }
 
 }  // namespace planish

@@ -13,6 +13,6 @@ namespace {
 
 }  // namespace
 
-void DepthwiseF32Avx2(const DepthwiseArgs& args, int rows) { Dispatch<6>(args, 0, rows); }
+void DepthwiseF32Avx2(const DepthwiseArgs& args, int rows) { CutTile(FloatKernel(args), args, rows); }
 
 }  // namespace planish

@@ -13,6 +13,6 @@ namespace {
 
 }  // namespace
 
-void DepthwiseF32Avx512(const DepthwiseArgs& args, int rows) { Dispatch<8>(args, 0, rows); }
+void DepthwiseF32Avx512(const DepthwiseArgs& args, int rows) { CutTile(FloatKernel(args), args, rows); }
 
 }  // namespace planish

@@ -11,10 +11,20 @@ struct DepthwiseTap {
   int64_t step;
 };
 
+// Where the pixels of a tile find their rows, for kernels that share a row among the windows it lies in: tap k of line l of
+// pixel r reads rows[l · pitch + r · step + k].
+struct DepthwiseColumns {
+  const char* const* rows;
+  int64_t pitch;
+  int64_t lines, line_taps;  // of the window; tap t is tap t % line_taps of line t / line_taps
+  int64_t step;
+};
+
 // The arguments of a micro-kernel: of TileArgs, `segments` are the taps, `outputs` the channels, panel_bytes is the distance
-// of two taps in the weights; rows, row_offset, depth and scratch are not used. Rows may be read up to 63 bytes past their
-// channels.
+// of two taps in the weights; rows, offsets, depth and scratch are not used. A kernel reads either `columns` or `taps` (with
+// quad_taps and shared); see DepthwiseKernel. Rows may be read up to 63 bytes past their channels.
 struct DepthwiseArgs : TileArgs {
+  DepthwiseColumns columns;
   const DepthwiseTap* taps;
   int64_t quad_taps;  // taps that share a quad of PackQuads: 3 or 4
   // Three taps a quad, and tap i + 1 of pixel r reads what tap i of pixel r + 1 reads.

@@ -1,54 +1,73 @@
 // The float depthwise micro-kernel, for the vectors of kernels/gemm/vec_f32_*.inl. Included inside an anonymous namespace.
-// Rows × kVecs sums stay in registers while the taps pass by.
-template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void Channels(const DepthwiseArgs& a, int row0, int64_t c) {
-  Vec sum[kRows][kVecs];
-  const float* bias = static_cast<const float*>(a.bias);
-#pragma GCC unroll 16
-  for (int v = 0; v < kVecs; ++v) {
-    const int64_t at = c + v * kLanes, left = a.outputs - at;
-    const Vec b = !bias ? Zero() : left >= kLanes ? Load(bias + at) : LoadFirst(bias + at, left);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) sum[r][v] = b;
+#include "kernels/dwconv/columns.inl"
+
+class FloatKernel {
+ public:
+  explicit FloatKernel(const DepthwiseArgs& args) : a_(args), low_(Splat(args.low)), high_(Splat(args.high)) {}
+
+  template <int kRows, int kTaps, int kStep>
+  __attribute__((noinline)) void Window(const char* const* rows, char* const* out) const {
+    FloatKernel(*this).Lines<kRows, kTaps, kStep>(rows, out);  // a copy that no store can change
   }
-  for (int64_t t = 0; t < a.segments; ++t) {
-    const DepthwiseTap tap = a.taps[t];
-    const float* w = reinterpret_cast<const float*>(a.weights + t * a.panel_bytes) + c;
-    Vec b[kVecs];
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) b[v] = Load(w + v * kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const float* row = reinterpret_cast<const float*>(tap.x + (row0 + r) * tap.step) + c;
-#pragma GCC unroll 16
-      for (int v = 0; v < kVecs; ++v) sum[r][v] = MulAdd(Load(row + v * kLanes), b[v], sum[r][v]);
+
+  void AnyWindow(const char* const* rows, char* const* out) const {
+    for (int64_t c = 0; c < a_.outputs; c += kLanes) {
+      Vec sum = Bias(c);
+      const char* weights = a_.weights + c * kItem;
+      for (int64_t l = 0; l < a_.columns.lines; ++l) {
+        for (int64_t k = 0; k < a_.columns.line_taps; ++k, weights += a_.panel_bytes)
+          sum = MulAdd(At(rows[l * a_.columns.pitch + k] + c * kItem), At(weights), sum);
+      }
+      Write(*out, c, a_.outputs - c, sum);
     }
   }
-  const Vec low = Splat(a.low), high = Splat(a.high);
+
+ private:
+  static constexpr int64_t kItem = sizeof(float);
+
+  // The taps of a line and all sums stay in registers while the columns pass by.
+  template <int kRows, int kTaps, int kStep>
+  inline __attribute__((always_inline)) void Lines(const char* const* rows, char* const* out) const {
+    const int64_t outputs = a_.outputs, lines = a_.columns.lines, pitch = a_.columns.pitch;
+    const int64_t weights_pitch = a_.panel_bytes;
+    for (int64_t c = 0; c < outputs; c += kLanes) {
+      Vec sum[kRows];
+      const Vec bias = Bias(c);
 #pragma GCC unroll 16
-  for (int v = 0; v < kVecs; ++v) {
-    const int64_t at = c + v * kLanes, left = a.outputs - at;
+      for (int r = 0; r < kRows; ++r) sum[r] = bias;
+      const char* weights = a_.weights + c * kItem;
+      const char* const* column = rows;
+      for (int64_t l = 0; l < lines; ++l, column += pitch) {
+        Vec w[kTaps];
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Vec y = ClampVec(sum[r][v], low, high);
-      float* out = reinterpret_cast<float*>(a.out[row0 + r]) + at;
-      left >= kLanes ? Store(out, y) : StoreFirst(out, y, left);
+        for (int k = 0; k < kTaps; ++k, weights += weights_pitch) w[k] = At(weights);
+#pragma GCC unroll 32
+        for (int j = 0; j < (kRows - 1) * kStep + kTaps; ++j) {
+          const Vec x = At(column[j] + c * kItem);
+#pragma GCC unroll 16
+          for (int r = 0; r < kRows; ++r) {
+            const int k = j - r * kStep;
+            if (k >= 0 && k < kTaps) sum[r] = MulAdd(x, w[k], sum[r]);
+          }
+        }
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) Write(out[r], c, outputs - c, sum[r]);
     }
   }
-}
 
-template <int kRows>
-__attribute__((noinline)) void Rows(const DepthwiseArgs& a, int row0) {
-  int64_t c = 0;
-  for (; c + 2 * kLanes <= a.outputs; c += 2 * kLanes) Channels<kRows, 2>(a, row0, c);
-  for (; c < a.outputs; c += kLanes) Channels<kRows, 1>(a, row0, c);
-}
-
-// Covers the rows from `row0` on with as many at once as there are left, at most kRows.
-template <int kRows>
-void Dispatch(const DepthwiseArgs& a, int row0, int rows) {
-  for (; rows - row0 >= kRows; row0 += kRows) Rows<kRows>(a, row0);
-  if constexpr (kRows > 1) {
-    if (row0 < rows) Dispatch<kRows - 1>(a, row0, rows);
+  static Vec At(const char* p) { return Load(reinterpret_cast<const float*>(p)); }
+  Vec Bias(int64_t c) const {
+    const float* bias = static_cast<const float*>(a_.bias);
+    const int64_t left = a_.outputs - c;
+    return !bias ? Zero() : left >= kLanes ? Load(bias + c) : LoadFirst(bias + c, left);
   }
-}
+  inline __attribute__((always_inline)) void Write(char* out, int64_t c, int64_t left, Vec sum) const {
+    const Vec y = ClampVec(sum, low_, high_);
+    float* to = reinterpret_cast<float*>(out) + c;
+    left >= kLanes ? Store(to, y) : StoreFirst(to, y, left);
+  }
+
+  DepthwiseArgs a_;
+  Vec low_, high_;
+};

@@ -1,4 +1,5 @@
-// The rule of requantize.h on AVX2, 16 outputs at a time. Included inside an anonymous namespace after vec_int_avx2.inl.
+// The rule of requantize.h on AVX2, 16 outputs at a time, and the vectors it needs. Included inside an anonymous namespace.
+#include "kernels/gemm/vec_int_avx2.inl"
 
 // The bytes of 16 outputs: `low` as a byte in every position; a NaN and what lies below int16 saturate to it.
 struct Requantizer {
@@ -22,3 +23,16 @@ struct Requantizer {
   __m256i zero;
   __m128i low;
 };
+
+// The first n of 16 bytes, in pieces that overlap.
+inline __attribute__((always_inline)) void StoreFirstBytes(char* to, __m128i bytes, int64_t n) {
+  if (n >= 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+  if (n == 8) return _mm_storel_epi64(reinterpret_cast<__m128i*>(to), bytes);
+  char whole[16];
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(whole), bytes);
+  const auto ends = [&](int64_t piece) {
+    memcpy(to, whole, static_cast<size_t>(piece));
+    memcpy(to + n - piece, whole + n - piece, static_cast<size_t>(piece));
+  };
+  n > 8 ? ends(8) : n >= 4 ? ends(4) : n >= 2 ? ends(2) : ends(1);
+}

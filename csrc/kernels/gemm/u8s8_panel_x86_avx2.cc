@@ -9,8 +9,6 @@
 namespace planish {
 namespace {
 
-#include "kernels/gemm/vec_int_avx2.inl"
-
 #include "kernels/gemm/requantize_avx2.inl"
 #include "kernels/gemm/widen.inl"
 
@@ -37,13 +35,6 @@ void WidenPanel(const char* packed, int64_t quads, char* to) {
       StoreVector(to + 64 + 32 * v, _mm256_srai_epi16(_mm256_shuffle_epi8(w, second), 8));
     }
   }
-}
-
-inline void StoreFirst(char* to, __m128i bytes, int64_t n) {
-  if (n >= 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
-  char whole[16];
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(whole), bytes);
-  memcpy(to, whole, static_cast<size_t>(n));
 }
 
 // One chunk of a panel against a tile.
@@ -121,7 +112,7 @@ inline __attribute__((always_inline)) void FinishBytes(const TileArgs& a, const 
   for (int r = 0; r < kRows; ++r) {
     const Ints first = requantizer.Round(sum[r][0], scale[0]);
     const Ints second = kVecs > 1 ? requantizer.Round(sum[r][kVecs - 1], scale[1]) : first;
-    StoreFirst(a.out[row0 + r] + a.out_offset + c.column, requantizer.Bytes(first, second), c.count);
+    StoreFirstBytes(a.out[row0 + r] + a.out_offset + c.column, requantizer.Bytes(first, second), c.count);
   }
 }
 
