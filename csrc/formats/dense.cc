@@ -1,5 +1,7 @@
 #include "formats/dense.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace planish {
@@ -92,6 +94,18 @@ void UnpackDenseF32(const Memory& packed, const DenseShape& s, float* w) {
 void UnpackDenseS8(const Memory& packed, const DenseShape& s, int8_t* w) {
   CheckShape(s);
   Unpack(packed, s, BytesDenseS8(s), IndexDenseS8, w);
+}
+
+bool PairsAreSafe(std::span<const std::byte> packed) {
+  const auto* w = reinterpret_cast<const int8_t*>(packed.data());
+  constexpr int kLimit = 128;
+  bool safe = true;
+  for (size_t i = 0; i + 2 <= packed.size(); i += 2) {
+    const int a = w[i], b = w[i + 1];
+    safe &= std::max(a, 0) + std::max(b, 0) <= kLimit;
+    safe &= std::min(a, 0) + std::min(b, 0) >= -kLimit;
+  }
+  return safe;
 }
 
 int64_t BytesDepthwise(int64_t channels, int64_t taps, int64_t item) {

@@ -10,7 +10,9 @@
 // Positions beyond N/G, depth or C hold zero.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/memory.h"
 
@@ -55,6 +57,10 @@ Memory PackDenseS8(const int8_t* w, const DenseShape& shape);
 // Throws Error unless `packed` has exactly the size of the shape.
 void UnpackDenseF32(const Memory& packed, const DenseShape& shape, float* w);
 void UnpackDenseS8(const Memory& packed, const DenseShape& shape, int8_t* w);
+
+// Whether u8 × s8 sums of two neighbours of a quad always fit 16 bits, so that vpmaddubsw cannot saturate: the positive
+// weights of a pair add up to at most 128, the negative ones to at least −128, and 255 · 128 < 2^15.
+bool PairsAreSafe(std::span<const std::byte> packed_s8);
 
 inline int64_t DepthwisePitch(int64_t channels) { return (channels + kPanel - 1) / kPanel * kPanel; }
 int64_t BytesDepthwise(int64_t channels, int64_t taps, int64_t item);  // throws Error on overflow

@@ -19,6 +19,11 @@ def usable_kernels(family: str, lhs: str) -> list[str]:
     return [n for n in names if n == "reference" or n.startswith(lhs)]
 
 
+def weight_limit(kernel: str) -> int:
+    """The largest |weight| for which an integer kernel is exact: some take only pairs that cannot saturate 16 bits."""
+    return 64 if kernel.endswith("_pairs") else 128
+
+
 def requantize(v: Array, low: int, high: int, zero: int) -> Array:
     """uint8 of float32 `v`: clamp, round half to even, add the zero point."""
     clamped = np.minimum(np.maximum(np.nan_to_num(v, nan=-np.inf), np.float32(low - zero)), np.float32(high - zero))

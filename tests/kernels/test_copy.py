@@ -38,6 +38,14 @@ def test_transposes(run: Run, rows: int, dtype: str) -> None:
             np.testing.assert_array_equal(run("copy", [view], [(view.shape, dtype)])[0], view)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_second_element(run: Run, dtype: str) -> None:
+    for columns in (1, 2, 3, 7, 8, 9, 16, 17, 31, 32, 33, 34, 70):
+        for x in (numbers((5, 2 * columns), dtype), numbers((5, 2 * columns - 1), dtype)):
+            for view in (x[:, ::2], x[:, 1::2], x[:1, ::2]):
+                np.testing.assert_array_equal(run("copy", [view], [(view.shape, dtype)])[0], view)
+
+
 def test_large_planes_are_shared_among_threads(run: Run) -> None:
     x = numbers((2, 3, 200, 300), "f4")
     for order in [(0, 2, 3, 1), (3, 2, 1, 0), (2, 3, 0, 1)]:

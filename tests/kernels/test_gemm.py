@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemm_cases import requantize, usable_kernels, wrap32
+from gemm_cases import requantize, usable_kernels, weight_limit, wrap32
 from numpy.typing import NDArray
 
 from planish import _core
@@ -49,11 +49,11 @@ def test_float_agrees_with_numpy(kernel: str, n: int) -> None:
 @pytest.mark.parametrize("output", ["uint8", "float32", "int32"])
 @pytest.mark.parametrize("zero", [False, True])
 def test_integers_are_exact(kernel: str, output: str, zero: bool) -> None:
-    rng = np.random.default_rng(7)
+    rng, limit = np.random.default_rng(7), weight_limit(kernel)
     for m in EDGES:
         for n, k in [(1, 1), (16, 4), (17, 5), (33, 63), (50, 64), (150, 67)]:
             x = rng.integers(0, 256, (m, k), dtype=np.uint8)
-            w = rng.integers(-128, 128, (n, k), dtype=np.int8)
+            w = rng.integers(-limit, limit, (n, k), dtype=np.int8)
             bias = rng.integers(-50000, 50000, n, dtype=np.int32)
             zw = rng.integers(-128, 128, n, dtype=np.int32) if zero else None
             scale = rng.uniform(1e-4, 1e-2, n).astype(np.float32)
@@ -70,20 +70,38 @@ def test_integers_are_exact(kernel: str, output: str, zero: bool) -> None:
 
 @pytest.mark.parametrize("kernel", usable_kernels("gemm", "u8"))
 def test_extremes_do_not_saturate(kernel: str) -> None:
-    for value in (-128, 127):
+    limit = weight_limit(kernel)
+    for value in (-limit, min(limit, 127)):
         x, w = np.full((20, 70), 255, np.uint8), np.full((40, 70), value, np.int8)
         y = np.zeros((20, 40), np.int32)
         run(x, packed_s8(w), y, [None], force=kernel)
         assert np.all(y == 255 * value * 70)
 
 
+@pytest.mark.skipif("u8s8_avx2_pairs" not in usable_kernels("gemm", "u8"), reason="no AVX2 here")
+@pytest.mark.parametrize(
+    ("pair", "safe"), [((64, 64), True), ((-64, -64), True), ((127, -128), True), ((65, 64), False)]
+)
+def test_kernels_on_pairs_take_only_weights_that_cannot_saturate(pair: tuple[int, int], safe: bool) -> None:
+    x, w = np.full((7, 10), 255, np.uint8), np.zeros((18, 10), np.int8)
+    w[3, 4:6] = pair
+    y = np.zeros((7, 18), np.int32)
+    if safe:
+        run(x, packed_s8(w), y, [None], force="u8s8_avx2_pairs")
+        np.testing.assert_array_equal(y, x.astype(np.int32) @ w.T.astype(np.int32))
+    else:
+        with pytest.raises(PlanishError, match="u8s8_avx2_pairs"):
+            run(x, packed_s8(w), y, [None], force="u8s8_avx2_pairs")
+
+
 @pytest.mark.parametrize("kernel", usable_kernels("gemm", "u8"))
 def test_accumulators_wrap(kernel: str) -> None:
-    x, w = np.full((3, 8), 255, np.uint8), np.full((5, 8), 127, np.int8)
+    value = weight_limit(kernel) - 1
+    x, w = np.full((3, 8), 255, np.uint8), np.full((5, 8), value, np.int8)
     bias = np.full(5, 2**31 - 1, np.int32)
     y = np.zeros((3, 5), np.int32)
     run(x, packed_s8(w), y, [bias], force=kernel)
-    np.testing.assert_array_equal(y, wrap32(np.full((3, 5), 255 * 127 * 8 + 2**31 - 1, np.int64)))
+    np.testing.assert_array_equal(y, wrap32(np.full((3, 5), 255 * value * 8 + 2**31 - 1, np.int64)))
 
 
 @pytest.mark.parametrize("kernel", usable_kernels("gemm", "u8"))

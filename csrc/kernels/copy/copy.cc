@@ -22,6 +22,7 @@ struct CopyParams {
   Nest<2> nest;  // x, y; with a transposition, the dimensions outside the planes, and a last one of size one
   int64_t item;
   TransposePlane transpose;  // null if rows are copied
+  EverySecond every_second;  // of contiguous elements; null if rows are not of that kind
   int64_t rows, columns, from_column, to_row;
 };
 
@@ -48,9 +49,13 @@ bool TakePlane(CopyParams& p) {
   return true;
 }
 
-void CopyRow(const Nest<2>& nest, int64_t item, std::byte* const* at, int64_t n) {
+void CopyRow(const CopyParams& p, std::byte* const* at, int64_t n) {
+  const Nest<2>& nest = p.nest;
+  const int64_t item = p.item;
   if (nest.inner(0) == item && nest.inner(1) == item) {
     std::memcpy(at[1], at[0], static_cast<size_t>(n * item));
+  } else if (p.every_second) {
+    p.every_second(reinterpret_cast<const char*>(at[0]), reinterpret_cast<char*>(at[1]), n);
   } else {
     CopyItems(item, at[0], nest.inner(0), at[1], nest.inner(1), n);
   }
@@ -59,7 +64,7 @@ void CopyRow(const Nest<2>& nest, int64_t item, std::byte* const* at, int64_t n)
 void RunRows(const void* params, std::byte* const* operands, const RunContext& context) {
   const CopyParams& p = *static_cast<const CopyParams*>(params);
   ForEachRow(p.nest, operands, p.item, context.threads,
-             [&](std::byte* const* at, int64_t n) { CopyRow(p.nest, p.item, at, n); });
+             [&](std::byte* const* at, int64_t n) { CopyRow(p, at, n); });
 }
 
 void RunPlanes(const void* params, std::byte* const* operands, const RunContext& context) {
@@ -88,9 +93,11 @@ CopyParams MakeCopy(const View& x, const View& y, const KernelInfo& kernel) {
   CopyParams p{};
   p.nest = MakeNest<2>({&x, &y});
   p.item = ItemSize(y.dtype);
+  const int size = p.item == 1 ? 0 : p.item == 2 ? 1 : p.item == 4 ? 2 : 3;
   if (TakePlane(p)) {
-    const int size = p.item == 1 ? 0 : p.item == 2 ? 1 : p.item == 4 ? 2 : 3;
     p.transpose = CopyRowsFor(kernel.isa).transpose[size];
+  } else if (p.nest.inner(0) == 2 * p.item && p.nest.inner(1) == p.item) {
+    p.every_second = CopyRowsFor(kernel.isa).every_second[size];
   }
   return p;
 }

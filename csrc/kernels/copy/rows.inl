@@ -23,6 +23,13 @@ inline V4 High(V4 a, V4 b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
 inline V8 Low(V8 a, V8 b) { return __builtin_shufflevector(a, b, 0, 2); }
 inline V8 High(V8 a, V8 b) { return __builtin_shufflevector(a, b, 1, 3); }
 
+inline V1 Even(V1 a, V1 b) {
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+inline V2 Even(V2 a, V2 b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
+inline V4 Even(V4 a, V4 b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6); }
+inline V8 Even(V8 a, V8 b) { return Low(a, b); }
+
 template <class V, class T>
 inline void Tile(const char* x, int64_t from_column, char* y, int64_t to_row) {
   constexpr int n = 16 / static_cast<int>(sizeof(T));
@@ -103,9 +110,25 @@ void Transpose(const char* x, int64_t from_column, char* y, int64_t to_row, int6
   }
 }
 
+// A vector reads the element behind its last one, so the last elements are copied singly.
+template <class V, class T>
+void Second(const char* x, char* y, int64_t n) {
+  constexpr int64_t item = sizeof(T), step = 16 / item;
+  int64_t i = 0;
+  for (; i + step < n; i += step) {
+    V a, b;
+    __builtin_memcpy(&a, x + 2 * i * item, 16);
+    __builtin_memcpy(&b, x + 2 * i * item + 16, 16);
+    const V even = Even(a, b);
+    __builtin_memcpy(y + i * item, &even, 16);
+  }
+  for (; i < n; ++i) __builtin_memcpy(y + i * item, x + 2 * i * item, sizeof(T));
+}
+
 }  // namespace
 
 const CopyRows PLANISH_COPY_ROWS = {
-    {Transpose<V1, uint8_t>, Transpose<V2, uint16_t>, Transpose<V4, uint32_t>, Transpose<V8, uint64_t>}};
+    {Transpose<V1, uint8_t>, Transpose<V2, uint16_t>, Transpose<V4, uint32_t>, Transpose<V8, uint64_t>},
+    {Second<V1, uint8_t>, Second<V2, uint16_t>, Second<V4, uint32_t>, Second<V8, uint64_t>}};
 
 }  // namespace planish

@@ -30,7 +30,10 @@ int64_t WidenedRows(int64_t segments, int64_t depth, int64_t rows) {
 
 constexpr TileKernel kTiles[] = {
 #define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
-  {#name, Isa::isa, DType::lhs, max_rows, min_pixels, gather_depth, &Function, &Scratch, Region},
+  {#name, Isa::isa, DType::lhs, max_rows, min_pixels, gather_depth, false, &Function, &Scratch, Region},
+#define PLANISH_SAFE_PAIRS_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, \
+                                Region)                                                                \
+  {#name, Isa::isa, DType::lhs, max_rows, min_pixels, gather_depth, true, &Function, &Scratch, Region},
 #include "kernels/gemm/kernels.inc"
 #undef PLANISH_TILE
 };
@@ -52,6 +55,7 @@ constexpr KernelInfo kConvKernels[] = {
 
 #define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
   {"batch_matmul", #name, Isa::isa},
+#define PLANISH_SAFE_PAIRS_TILE(...)  // its weights are no constants
 constexpr KernelInfo kBatchMatmulKernels[] = {
     {"batch_matmul", "reference", Isa::kScalar},
 #include "kernels/gemm/kernels.inc"
@@ -103,7 +107,9 @@ Built Build(const OpDesc& op, bool conv) {
   if (forced == "reference") {
     return MakeBuilt(&RunReference, p, forced, p.shape.taps * static_cast<int64_t>(sizeof(char*)));
   }
-  const TileKernel& kernel = ChooseTile(p.lhs, p.map.pixels, forced);
+  const std::byte* w = op.data.size() > 1 ? op.data[1] : nullptr;
+  const size_t bytes = w ? static_cast<size_t>(op.inputs[1].shape[0]) : 0;
+  const TileKernel& kernel = ChooseTile(p.lhs, p.map.pixels, forced, {w, bytes});
   Schedule(p, kernel, op.threads);
   return MakeBuilt(&RunTiles, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
 }
@@ -112,17 +118,16 @@ Built Build(const OpDesc& op, bool conv) {
 
 std::span<const TileKernel> TileKernels() { return kTiles; }
 
-const TileKernel& ChooseTile(DType lhs, int64_t pixels, const std::string& forced) {
-  const TileKernel* best = nullptr;
-  for (const TileKernel& k : kTiles) {
+const TileKernel& ChooseTile(DType lhs, int64_t pixels, const std::string& forced,
+                             std::span<const std::byte> weights) {
+  for (size_t i = std::size(kTiles); i-- > 0;) {
+    const TileKernel& k = kTiles[i];
     if (k.lhs != lhs || !Usable(k.isa)) continue;
-    if (forced == k.name) return k;
-    if (pixels >= k.min_pixels) best = &k;
+    if (forced.empty() ? pixels < k.min_pixels : forced != k.name) continue;
+    if (!k.safe_pairs || (!weights.empty() && PairsAreSafe(weights))) return k;
   }
-  if (!forced.empty())
-    Fail("kernel '" + forced +
-         "' is not available here for these types; force one that `planish doctor` lists");
-  return *best;
+  Fail("kernel '" + forced +
+       "' is not available here for these types and weights; force one that `planish doctor` lists");
 }
 
 Built BuildGemm(const OpDesc& op) { return Build(op, false); }

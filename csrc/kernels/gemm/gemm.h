@@ -34,6 +34,7 @@ struct TileKernel {
   int max_rows;
   int64_t min_pixels;    // with fewer, a kernel of another instruction set is faster
   int64_t gather_depth;  // the deepest taps (in elements) that are worth copying side by side
+  bool safe_pairs;       // exact only for weights that PairsAreSafe accepts
   TileFn run;
   int64_t (*scratch)(int64_t segments, int64_t depth, int64_t rows);
   RegionFn region;  // may be null
@@ -41,9 +42,10 @@ struct TileKernel {
 
 // The micro-kernels of kernels.inc, slowest first.
 std::span<const TileKernel> TileKernels();
-// The forced micro-kernel, or the last usable one for this type of x and number of pixels; throws Error if the forced one is
-// not usable.
-const TileKernel& ChooseTile(DType lhs, int64_t pixels, const std::string& forced);
+// The forced micro-kernel, or the last usable one for this type of x, number of pixels and packed weights (empty unless they
+// are constant); throws Error if the forced one is not usable.
+const TileKernel& ChooseTile(DType lhs, int64_t pixels, const std::string& forced,
+                             std::span<const std::byte> weights = {});
 
 // What `run` reads: the parameters of both families.
 struct Problem {

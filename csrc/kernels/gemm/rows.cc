@@ -250,11 +250,16 @@ void LocateOutputs(const PixelMap& map, int64_t first, int count, bool residual,
     return;
   }
   Odometer o(map, first);
-  for (int i = 0; i < count; ++i, o.Next()) {
+  const int last = map.axes - 1;
+  const auto pitch = [&](int d) { return residual ? map.axis[d].r_pitch : map.axis[d].y_pitch; };
+  for (int i = 0; i < count;) {
     int64_t offset = 0;
-    for (int d = 0; d < map.axes; ++d)
-      offset += o[d] * (residual ? map.axis[d].r_pitch : map.axis[d].y_pitch);
-    offsets[i] = offset;
+    for (int d = 0; d < map.axes; ++d) offset += o[d] * pitch(d);
+    const int64_t line = last < 0 ? 1 : map.axis[last].out - o[last];
+    const int pixels = line < count - i ? static_cast<int>(line) : count - i;
+    const int64_t step = last < 0 ? 0 : pitch(last);
+    for (const int end = i + pixels; i < end; ++i, offset += step) offsets[i] = offset;
+    o.Skip(pixels);
   }
 }
 

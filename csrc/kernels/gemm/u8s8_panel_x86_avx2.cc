@@ -9,7 +9,7 @@
 namespace planish {
 namespace {
 
-#include "kernels/gemm/requantize_avx2.inl"
+#include "kernels/gemm/rows_avx2.inl"
 #include "kernels/gemm/widen.inl"
 
 constexpr int kRowsAtOnce = 6;
@@ -37,43 +37,11 @@ void WidenPanel(const char* packed, int64_t quads, char* to) {
   }
 }
 
-// One chunk of a panel against a tile.
+// A part of a panel's depth, widened.
 struct Chunk {
-  const char* weights;  // widened
-  int64_t quads;
-  int64_t first_quad;
-  bool last;
-  int64_t column, count;  // outputs of the panel
-  int32_t* sums;          // [rows][16] between chunks
-  const int32_t* x_sums;
+  const char* weights;
+  int64_t first_quad, quads;
 };
-
-// The sums begin with bias − weight_zero · Σx.
-template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void Begin(const TileArgs& a, const Chunk& c, int row0,
-                                                 Ints (&sum)[kRows][kVecs]) {
-#pragma GCC unroll 16
-  for (int v = 0; v < kVecs; ++v) {
-    if (c.first_quad) {
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) sum[r][v] = LoadInts(c.sums + (row0 + r) * 16 + v * kLanes);
-      continue;
-    }
-    const int64_t at = c.column + v * kLanes, left = c.count - v * kLanes;
-    const auto load = [&](const int32_t* p) {
-      return left >= kLanes ? LoadInts(p + at) : LoadFirstInts(p + at, left);
-    };
-    const Ints bias = a.bias ? load(static_cast<const int32_t*>(a.bias)) : SplatInt(0);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) sum[r][v] = bias;
-    if (a.weight_zero) {
-      const Ints zero = load(a.weight_zero);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r)
-        sum[r][v] = SubInts(sum[r][v], MulInts(zero, SplatInt(c.x_sums[row0 + r])));
-    }
-  }
-}
 
 template <int kRows, int kVecs>
 inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const Chunk& c, int row0,
@@ -98,70 +66,31 @@ inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const C
 }
 
 template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void FinishBytes(const TileArgs& a, const Chunk& c, int row0,
-                                                       const Ints (&sum)[kRows][kVecs]) {
-  const Requantizer requantizer(a);
-  Floats scale[2] = {SplatFloat(0), SplatFloat(0)};
-#pragma GCC unroll 2
-  for (int v = 0; v < kVecs; ++v) {
-    const float* at = a.scale + c.column + v * kLanes;
-    const int64_t left = c.count - v * kLanes;
-    scale[v] = left >= kLanes ? LoadFloats(at) : LoadFirstFloats(at, left);
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    const Ints first = requantizer.Round(sum[r][0], scale[0]);
-    const Ints second = kVecs > 1 ? requantizer.Round(sum[r][kVecs - 1], scale[1]) : first;
-    StoreFirstBytes(a.out[row0 + r] + a.out_offset + c.column, requantizer.Bytes(first, second), c.count);
-  }
-}
-
-template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void Finish(const TileArgs& a, const Chunk& c, int row0,
-                                                  const Ints (&sum)[kRows][kVecs]) {
-  if (!c.last) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-      for (int v = 0; v < kVecs; ++v) StoreInts(c.sums + (row0 + r) * 16 + v * kLanes, sum[r][v]);
-    }
-    return;
-  }
-  if (a.output == kTileU8) return FinishBytes<kRows, kVecs>(a, c, row0, sum);
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v)
-      WriteInts(a, row0 + r, c.column + v * kLanes, c.count - v * kLanes, sum[r][v]);
-  }
-}
-
-template <int kRows, int kVecs>
-__attribute__((noinline)) void Rows(const TileArgs& a, const Chunk& c, int row0) {
+__attribute__((noinline)) void Rows(const TileArgs& a, const Panel& p, const Chunk& c, int row0) {
   Ints sum[kRows][kVecs];
-  Begin<kRows, kVecs>(a, c, row0, sum);
+  Begin<kRows, kVecs>(a, p, row0, sum);
   Accumulate<kRows, kVecs>(a, c, row0, sum);
-  Finish<kRows, kVecs>(a, c, row0, sum);
+  Finish<kRows, kVecs>(a, p, row0, sum);
 }
 
 template <int kRows, int kVecs>
-void Rest(const TileArgs& a, const Chunk& c, int row0, int rows) {
-  if (rows == kRows) return Rows<kRows, kVecs>(a, c, row0);
-  if constexpr (kRows > 1) Rest<kRows - 1, kVecs>(a, c, row0, rows);
+void Rest(const TileArgs& a, const Panel& p, const Chunk& c, int row0, int rows) {
+  if (rows == kRows) return Rows<kRows, kVecs>(a, p, c, row0);
+  if constexpr (kRows > 1) Rest<kRows - 1, kVecs>(a, p, c, row0, rows);
 }
 
 template <int kVecs>
-void Panel(const TileArgs& a, Chunk& c, char* widened, int rows) {
+void RunPanel(const TileArgs& a, Panel& p, char* widened, int rows) {
   const int64_t quads = a.depth / 4;
-  const char* packed = a.weights + c.column / 16 * a.panel_bytes;
-  c.weights = widened;
-  c.first_quad = 0;
+  const char* packed = a.weights + p.column / 16 * a.panel_bytes;
+  Chunk c{widened, 0, 0};
   do {
     c.quads = quads - c.first_quad < kChunkQuads ? quads - c.first_quad : kChunkQuads;
-    c.last = c.first_quad + c.quads == quads;
+    p.first = c.first_quad == 0;
+    p.last = c.first_quad + c.quads == quads;
     WidenPanel<kVecs>(packed + c.first_quad * kQuadBytes, c.quads, widened);
     for (int row = 0; row < rows; row += kRowsAtOnce)
-      Rest<kRowsAtOnce, kVecs>(a, c, row, rows - row < kRowsAtOnce ? rows - row : kRowsAtOnce);
+      Rest<kRowsAtOnce, kVecs>(a, p, c, row, rows - row < kRowsAtOnce ? rows - row : kRowsAtOnce);
     c.first_quad += c.quads;
   } while (c.first_quad < quads);
 }
@@ -174,13 +103,11 @@ void TileU8S8Avx2Panel(const TileArgs& args, int rows) {
   const Widened widened(args, rows);
   alignas(32) char weights[kChunkQuads * kWidenedQuadBytes];
   alignas(32) int32_t sums[kMaxTileRows * 16];
-  Chunk chunk{};
-  chunk.sums = sums;
-  chunk.x_sums = x_sums;
-  for (; chunk.column < args.outputs; chunk.column += 16) {
-    chunk.count = args.outputs - chunk.column < 16 ? args.outputs - chunk.column : 16;
-    chunk.count > kLanes ? Panel<2>(widened.args, chunk, weights, rows)
-                         : Panel<1>(widened.args, chunk, weights, rows);
+  Panel panel{0, 0, true, true, sums, x_sums};
+  for (; panel.column < args.outputs; panel.column += 16) {
+    panel.count = args.outputs - panel.column < 16 ? args.outputs - panel.column : 16;
+    panel.count > kLanes ? RunPanel<2>(widened.args, panel, weights, rows)
+                         : RunPanel<1>(widened.args, panel, weights, rows);
   }
 }
 
