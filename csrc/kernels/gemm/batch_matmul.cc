@@ -335,7 +335,7 @@ Built BuildBatchMatmul(const OpDesc& op) {
   if (op.outputs[0].elements() == 0) return MakeBuilt(&RunNothing, 0, "empty");
   const std::string forced = op.attrs.ForcedKernel();
   if (forced == "reference") return MakeBuilt(&RunMatmulReference, p, forced);
-  const TileKernel& kernel = ChooseTile(p.lhs, p.M, forced);
+  const TileKernel& kernel = ChooseTile(p.lhs, {p.M, p.N, p.K}, forced);
   ScheduleMatmul(p, kernel, op.threads);
   return MakeBuilt(&RunMatmul, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
 }

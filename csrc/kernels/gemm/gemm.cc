@@ -6,7 +6,7 @@
 
 namespace planish {
 
-#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
   void Function(const TileArgs&, int);
 #include "kernels/gemm/kernels.inc"
 #undef PLANISH_TILE
@@ -14,6 +14,18 @@ void RegionU8S8Amx(const TileArgs&, bool);
 void RegionU8S8AmxEmulated(const TileArgs&, bool);
 
 namespace {
+
+bool Always(const TileWork&) { return true; }
+
+// Tile registers of 16 rows must not be half empty.
+[[maybe_unused]] bool ManyPixels(const TileWork& work) { return work.pixels >= 8; }
+
+// Measured: what it saves after the sums and on a half panel, against widening a panel for each tile.
+[[maybe_unused]] bool PanelPays(const TileWork& work) {
+  const int64_t rest = work.outputs % kPanel;
+  const bool half = rest > 0 && rest <= kPanel / 2 && work.outputs < 4 * kPanel;
+  return work.pixels >= 16 ? work.depth <= 256 || half : work.pixels >= 7 && work.depth <= 64;
+}
 
 int64_t NoScratch(int64_t, int64_t, int64_t) { return 0; }
 
@@ -29,23 +41,22 @@ int64_t WidenedRows(int64_t segments, int64_t depth, int64_t rows) {
 }
 
 constexpr TileKernel kTiles[] = {
-#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
-  {#name, Isa::isa, DType::lhs, max_rows, min_pixels, gather_depth, false, &Function, &Scratch, Region},
-#define PLANISH_SAFE_PAIRS_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, \
-                                Region)                                                                \
-  {#name, Isa::isa, DType::lhs, max_rows, min_pixels, gather_depth, true, &Function, &Scratch, Region},
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
+  {#name, Isa::isa, DType::lhs, max_rows, &Pays, gather_depth, false, &Function, &Scratch, Region},
+#define PLANISH_SAFE_PAIRS_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
+  {#name, Isa::isa, DType::lhs, max_rows, &Pays, gather_depth, true, &Function, &Scratch, Region},
 #include "kernels/gemm/kernels.inc"
 #undef PLANISH_TILE
 };
 
-#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
   {"gemm", #name, Isa::isa},
 constexpr KernelInfo kGemmKernels[] = {
     {"gemm", "reference", Isa::kScalar},
 #include "kernels/gemm/kernels.inc"
 };
 #undef PLANISH_TILE
-#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
   {"conv", #name, Isa::isa},
 constexpr KernelInfo kConvKernels[] = {
     {"conv", "reference", Isa::kScalar},
@@ -53,7 +64,7 @@ constexpr KernelInfo kConvKernels[] = {
 };
 #undef PLANISH_TILE
 
-#define PLANISH_TILE(name, Function, isa, lhs, max_rows, min_pixels, gather_depth, Scratch, Region) \
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
   {"batch_matmul", #name, Isa::isa},
 #define PLANISH_SAFE_PAIRS_TILE(...)  // its weights are no constants
 constexpr KernelInfo kBatchMatmulKernels[] = {
@@ -107,9 +118,10 @@ Built Build(const OpDesc& op, bool conv) {
   if (forced == "reference") {
     return MakeBuilt(&RunReference, p, forced, p.shape.taps * static_cast<int64_t>(sizeof(char*)));
   }
+  const TileWork work{p.map.pixels, p.shape.group_outputs(), p.shape.taps * p.shape.depth};
   const std::byte* w = op.data.size() > 1 ? op.data[1] : nullptr;
   const size_t bytes = w ? static_cast<size_t>(op.inputs[1].shape[0]) : 0;
-  const TileKernel& kernel = ChooseTile(p.lhs, p.map.pixels, forced, {w, bytes});
+  const TileKernel& kernel = ChooseTile(p.lhs, work, forced, {w, bytes});
   Schedule(p, kernel, op.threads);
   return MakeBuilt(&RunTiles, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
 }
@@ -118,12 +130,12 @@ Built Build(const OpDesc& op, bool conv) {
 
 std::span<const TileKernel> TileKernels() { return kTiles; }
 
-const TileKernel& ChooseTile(DType lhs, int64_t pixels, const std::string& forced,
+const TileKernel& ChooseTile(DType lhs, const TileWork& work, const std::string& forced,
                              std::span<const std::byte> weights) {
   for (size_t i = std::size(kTiles); i-- > 0;) {
     const TileKernel& k = kTiles[i];
     if (k.lhs != lhs || !Usable(k.isa)) continue;
-    if (forced.empty() ? pixels < k.min_pixels : forced != k.name) continue;
+    if (forced.empty() ? !k.pays(work) : forced != k.name) continue;
     if (!k.safe_pairs || (!weights.empty() && PairsAreSafe(weights))) return k;
   }
   Fail("kernel '" + forced +

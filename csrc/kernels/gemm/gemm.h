@@ -27,14 +27,19 @@
 
 namespace planish {
 
+// What a kernel is chosen for: pixels, outputs of a group, and products an output.
+struct TileWork {
+  int64_t pixels, outputs, depth;
+};
+
 struct TileKernel {
   const char* name;
   Isa isa;
   DType lhs;
   int max_rows;
-  int64_t min_pixels;    // with fewer, a kernel of another instruction set is faster
-  int64_t gather_depth;  // the deepest taps (in elements) that are worth copying side by side
-  bool safe_pairs;       // exact only for weights that PairsAreSafe accepts
+  bool (*pays)(const TileWork&);  // elsewhere an earlier kernel is faster
+  int64_t gather_depth;           // the deepest taps (in elements) that are worth copying side by side
+  bool safe_pairs;                // exact only for weights that PairsAreSafe accepts
   TileFn run;
   int64_t (*scratch)(int64_t segments, int64_t depth, int64_t rows);
   RegionFn region;  // may be null
@@ -42,9 +47,9 @@ struct TileKernel {
 
 // The micro-kernels of kernels.inc, slowest first.
 std::span<const TileKernel> TileKernels();
-// The forced micro-kernel, or the last usable one for this type of x, number of pixels and packed weights (empty unless they
-// are constant); throws Error if the forced one is not usable.
-const TileKernel& ChooseTile(DType lhs, int64_t pixels, const std::string& forced,
+// The forced micro-kernel, or the last usable one that pays for this type of x, work and packed weights (empty unless they are
+// constant); throws Error if the forced one is not usable.
+const TileKernel& ChooseTile(DType lhs, const TileWork& work, const std::string& forced,
                              std::span<const std::byte> weights = {});
 
 // What `run` reads: the parameters of both families.

@@ -6,29 +6,26 @@
 constexpr int kPanelLanes = 16;
 constexpr int kPanelVecs = kPanelLanes / kLanes;
 
-template <int kRows, int kPanels>
+template <int kRows, int kVecs>
 inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights,
-                                                      Vec (&sum)[kRows][kPanels * kPanelVecs]) {
+                                                      Vec (&sum)[kRows][kVecs]) {
   for (int64_t s = 0; s < a.segments; ++s) {
     const float* x[kRows];
     for (int r = 0; r < kRows; ++r)
       x[r] = reinterpret_cast<const float*>(a.rows[s * a.row_pitch + r] + a.row_offset);
     const char* w = weights + s * a.depth * static_cast<int64_t>(kPanelLanes * sizeof(float));
     for (int64_t k = 0; k < a.depth; ++k) {
-      Vec b[kPanels * kPanelVecs];
+      Vec b[kVecs];
 #pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 16
-        for (int v = 0; v < kPanelVecs; ++v) {
-          b[p * kPanelVecs + v] =
-              Load(reinterpret_cast<const float*>(w + p * a.panel_bytes) + k * kPanelLanes + v * kLanes);
-        }
+      for (int v = 0; v < kVecs; ++v) {
+        const char* panel = w + v / kPanelVecs * a.panel_bytes;
+        b[v] = Load(reinterpret_cast<const float*>(panel) + k * kPanelLanes + v % kPanelVecs * kLanes);
       }
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const Vec xv = Broadcast(x[r] + k);
 #pragma GCC unroll 16
-        for (int v = 0; v < kPanels * kPanelVecs; ++v) sum[r][v] = MulAdd(xv, b[v], sum[r][v]);
+        for (int v = 0; v < kVecs; ++v) sum[r][v] = MulAdd(xv, b[v], sum[r][v]);
       }
     }
   }
@@ -56,38 +53,38 @@ __attribute__((noinline)) inline void WriteSums(const TileArgs& a, int rows, int
   }
 }
 
-template <int kRows, int kPanels>
+template <int kRows, int kVecs>
 inline __attribute__((always_inline)) void Finish(const TileArgs& a, int64_t column,
-                                                  const Vec (&sum)[kRows][kPanels * kPanelVecs]) {
+                                                  const Vec (&sum)[kRows][kVecs]) {
+  constexpr int64_t kOutputs = kVecs * kLanes;
   const int64_t left = a.outputs - column;
-  if (left >= kPanels * kPanelLanes && !a.residual) {
+  if (left >= kOutputs && !a.residual) {
     const Vec low = Splat(a.low), high = Splat(a.high);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       float* out = reinterpret_cast<float*>(a.out[r] + a.out_offset) + column;
 #pragma GCC unroll 16
-      for (int v = 0; v < kPanels * kPanelVecs; ++v) Store(out + v * kLanes, ClampVec(sum[r][v], low, high));
+      for (int v = 0; v < kVecs; ++v) Store(out + v * kLanes, ClampVec(sum[r][v], low, high));
     }
     return;
   }
-  alignas(64) float sums[kRows * kPanels * kPanelLanes];
+  alignas(64) float sums[kRows * kOutputs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kPanels * kPanelVecs; ++v)
-      Store(sums + r * kPanels * kPanelLanes + v * kLanes, sum[r][v]);
+    for (int v = 0; v < kVecs; ++v)
+      Store(sums + r * kOutputs + v * kLanes, sum[r][v]);
   }
-  const int64_t count = left < kPanels * kPanelLanes ? left : kPanels * kPanelLanes;
-  WriteSums(a, kRows, column, count, sums, kPanels * kPanelLanes);
+  WriteSums(a, kRows, column, left < kOutputs ? left : kOutputs, sums, kOutputs);
 }
 
 // The sums begin with the bias.
-template <int kRows, int kPanels>
+template <int kRows, int kVecs>
 inline __attribute__((always_inline)) void Begin(const TileArgs& a, int64_t column,
-                                                 Vec (&sum)[kRows][kPanels * kPanelVecs]) {
+                                                 Vec (&sum)[kRows][kVecs]) {
   const float* bias = static_cast<const float*>(a.bias);
 #pragma GCC unroll 16
-  for (int v = 0; v < kPanels * kPanelVecs; ++v) {
+  for (int v = 0; v < kVecs; ++v) {
     const int64_t at = column + v * kLanes, left = a.outputs - at;
     const Vec b = !bias || left <= 0 ? Zero() : left >= kLanes ? Load(bias + at) : LoadFirst(bias + at, left);
 #pragma GCC unroll 16
@@ -95,21 +92,25 @@ inline __attribute__((always_inline)) void Begin(const TileArgs& a, int64_t colu
   }
 }
 
-template <int kRows, int kPanels>
-__attribute__((noinline)) void Panels(const TileArgs& a, int64_t column) {
-  Vec sum[kRows][kPanels * kPanelVecs];
-  Begin<kRows, kPanels>(a, column, sum);
-  Accumulate<kRows, kPanels>(a, a.weights + column / kPanelLanes * a.panel_bytes, sum);
-  Finish<kRows, kPanels>(a, column, sum);
+template <int kRows, int kVecs>
+__attribute__((noinline)) void Vectors(const TileArgs& a, int64_t column) {
+  Vec sum[kRows][kVecs];
+  Begin<kRows, kVecs>(a, column, sum);
+  Accumulate<kRows, kVecs>(a, a.weights + column / kPanelLanes * a.panel_bytes, sum);
+  Finish<kRows, kVecs>(a, column, sum);
 }
 
-// Covers the columns from `column` on with as many panels at once as there are left, at most kPanels.
+// Covers the columns from `column` on with as many panels at once as there are left, at most kPanels, and the first half of a
+// panel where there are no more.
 template <int kRows, int kPanels>
 void Columns(const TileArgs& a, int64_t column) {
-  for (; a.outputs - column > (kPanels - 1) * kPanelLanes; column += kPanels * kPanelLanes)
-    Panels<kRows, kPanels>(a, column);
+  constexpr int64_t kFewest = kPanels > 1 || kPanelVecs % 2 ? (kPanels - 1) * kPanelLanes : kPanelLanes / 2;
+  for (; a.outputs - column > kFewest; column += kPanels * kPanelLanes)
+    Vectors<kRows, kPanels * kPanelVecs>(a, column);
   if constexpr (kPanels > 1) {
     if (column < a.outputs) Columns<kRows, kPanels / 2>(a, column);
+  } else if constexpr (kPanelVecs % 2 == 0) {
+    if (column < a.outputs) Vectors<kRows, kPanelVecs / 2>(a, column);
   }
 }
 

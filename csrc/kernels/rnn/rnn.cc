@@ -347,7 +347,7 @@ Built Build(const OpDesc& op, Cell cell, std::span<const KernelInfo> kernels) {
   p.relu = cell == kRnn && act == "relu";
   if (!p.relu && act != "tanh") FailShape(op, "activation");
   const KernelInfo& kernel = ChooseBest(kernels, op.attrs);
-  p.kernel = &ChooseTile(DType::kF32, p.batch, std::string("f32_") + kernel.name);
+  p.kernel = &ChooseTile(DType::kF32, {p.batch, 1, 1}, std::string("f32_") + kernel.name);
   p.rows = &RnnRowsFor(kernel.isa);
   return MakeBuilt(&Run, p, kernel.name, Divide(p, nullptr).bytes);
 }
