@@ -54,5 +54,18 @@ inline Vector<int32_t> WidenBytes(const uint8_t* p) {
 #endif
 }
 
+// The numbers of v, all from 0 to 255, as bytes.
+inline void StoreBytes(uint8_t* p, Vector<int32_t> v) {
+#if defined(__AVX512BW__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(v)));
+#elif defined(__AVX2__)
+  const __m256i ints = reinterpret_cast<__m256i>(v);
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256(ints, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+#else
+  for (int i = 0; i < VectorOf<int32_t>::kCount; ++i) p[i] = static_cast<uint8_t>(v[i]);
+#endif
+}
+
 }  // namespace
 }  // namespace planish

@@ -1,5 +1,6 @@
 // The bodies of byte_rows.h for one ISA. The including file defines PLANISH_BYTE_ROWS, the name of its table.
 #include "kernels/common/float_math.h"
+#include "kernels/common/vector.h"
 #include "kernels/eltwise/byte_rows.h"
 
 #if defined(__AVX2__)
@@ -49,21 +50,48 @@ void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, int64_t n) { Loo
 #endif
 
 struct Add {
-  static float Apply(float a, float b) { return a + b; }
+  template <class V>
+  static V Apply(V a, V b) {
+    return a + b;
+  }
 };
 struct Mul {
-  static float Apply(float a, float b) { return a * b; }
+  template <class V>
+  static V Apply(V a, V b) {
+    return a * b;
+  }
 };
 
+using Floats = Vector<float>;
+using Ints = Vector<int32_t>;
+
+inline Floats Dequantized(Ints x, int32_t zero, float scale) {
+  return __builtin_convertvector(x - zero, Floats) * scale;
+}
+inline float Dequantized(uint8_t x, int32_t zero, float scale) {
+  return static_cast<float>(static_cast<int32_t>(x) - zero) * scale;
+}
+
+// Rows are often short, so what does not fill a vector counts.
 template <class Op, bool kOneB>
-void QBinary(const uint8_t* __restrict a, const uint8_t* __restrict b, uint8_t* __restrict y, int64_t n,
-             const QBinaryArgs& args) {
+void QBinary(const uint8_t* a, const uint8_t* b, uint8_t* y, int64_t n, const QBinaryArgs& args) {
   const QBinaryArgs q = args;
   const float lo = static_cast<float>(q.lo - q.y_zero), hi = static_cast<float>(q.hi - q.y_zero);
-  for (int64_t i = 0; i < n; ++i) {
-    const float da = static_cast<float>(static_cast<int32_t>(a[i]) - q.a_zero) * q.a_scale;
-    const float db = static_cast<float>(static_cast<int32_t>(b[kOneB ? 0 : i]) - q.b_zero) * q.b_scale;
-    const float v = Op::Apply(da, db) / q.y_scale;
+  const float one_b = kOneB ? Dequantized(b[0], q.b_zero, q.b_scale) : 0;
+  constexpr int64_t step = VectorOf<float>::kCount;
+  int64_t i = 0;
+  for (; i + step <= n; i += step) {
+    const Floats db =
+        kOneB ? one_b - Floats{} : Dequantized(WidenBytes(b + (kOneB ? 0 : i)), q.b_zero, q.b_scale);
+    const Floats v = Op::Apply(Dequantized(WidenBytes(a + i), q.a_zero, q.a_scale), db) / q.y_scale;
+    const Floats above = v > lo ? v : lo - Floats{};
+    const Floats c = (above < hi ? above : hi - Floats{}) + kRounder;
+    const Ints rounded = reinterpret_cast<Ints>(c) - static_cast<int32_t>(BitsOf(kRounder));
+    StoreBytes(y + i, rounded + q.y_zero);
+  }
+  for (; i < n; ++i) {
+    const float db = kOneB ? one_b : Dequantized(b[i], q.b_zero, q.b_scale);
+    const float v = Op::Apply(Dequantized(a[i], q.a_zero, q.a_scale), db) / q.y_scale;
     const float above = v > lo ? v : lo;
     const float c = above < hi ? above : hi;
     y[i] = static_cast<uint8_t>(static_cast<int32_t>(BitsOf(c + kRounder) - BitsOf(kRounder)) + q.y_zero);

@@ -93,9 +93,31 @@ void LocateLine(const PixelMap& map, const Odometer& o, int pixels, const char* 
   }
 }
 
+// The window of one pixel, line by line of taps (convolution).
+void CopyLines(const PixelMap& map, const GatherLayout& layout, const Odometer& o, const char* x,
+               const char* fill, char* to) {
+  const int last = map.axes - 1;
+  const Axis& a = map.axis[last];
+  for (int64_t t = 0; t < map.taps; t += a.kernel) {
+    const int64_t* position = map.tap_position.data() + t * map.axes;
+    const char* line = x;
+    for (int d = 0; d < last && line; ++d) {
+      const int64_t i = map.InputAt(d, o[d], position[d]);
+      line = i < 0 ? nullptr : line + i * map.axis[d].x_pitch;
+    }
+    int64_t at = o[last] * a.stride - a.pad;
+    for (int64_t k = 0; k < a.kernel; ++k, at += a.dilation, to += layout.tap_bytes) {
+      const char* from = line && at >= 0 && at < a.in ? line + at * a.x_pitch : fill;
+      layout.depth_bytes == layout.tap_bytes ? CopyPieces(from, to, layout.tap_bytes)
+                                             : CopyTap(layout, from, to);
+    }
+  }
+}
+
 // The window of one pixel, tap by tap.
 void CopyWindow(const PixelMap& map, const GatherLayout& layout, const Odometer& o, const char* x,
                 const char* fill, char* to) {
+  if (!map.transposed && map.axes > 0) return CopyLines(map, layout, o, x, fill, to);
   for (int64_t t = 0; t < map.taps; ++t) {
     const int64_t at = RowOffset(map, o, map.tap_position.data() + t * map.axes);
     CopyTap(layout, at < 0 ? fill : x + at, to + t * layout.tap_bytes);
