@@ -131,3 +131,9 @@ def test_batch_norm_of_computed_parameters() -> None:
     feeds = {"x": real(2, 5, 4, 3), "scale": real(5, seed=1), "b": real(5, seed=2), "mean": real(5, seed=3)}
     feeds["var"] = np.abs(real(5, seed=4))
     native(node_model("BatchNormalization", feeds, {}, 17, epsilon=1e-3), feeds)
+
+
+def test_batch_norm_in_training_mode() -> None:
+    feeds = {"x": real(4, 5, 4, 3), "scale": real(5, seed=1), "b": real(5, seed=2), "mean": real(5, seed=3)}
+    feeds["var"] = np.abs(real(5, seed=4))
+    native(node_model("BatchNormalization", feeds, {}, 17, 3, training_mode=1, momentum=0.7), feeds)

@@ -190,3 +190,26 @@ def test_plans_hold_loops(tmp_path: Any) -> None:
     feeds = {"n": np.array(3), "c": np.array(True), "x": X}
     expected = planish.InferenceSession(model).run(None, feeds)
     assert_close(planish.InferenceSession(path).run(None, feeds), expected, 0)
+
+
+@pytest.mark.parametrize("kind", ["loop", "if"])
+def test_a_body_alone_quantizes_an_outer_layer(kind: str) -> None:
+    """The layer gives bytes where its only consumer, inside a body, quantizes."""
+    layer = "q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) wd = DequantizeLinear (w, s, zw) m = MatMul (d, wd) "
+    inside = "r = Relu (m) a = QuantizeLinear (r, s, z) c = DequantizeLinear (a, s, z) "
+    if kind == "loop":
+        body = (
+            "y = Loop (n, , x) <body = b (int64 i, bool ci, float[3,4] h) => (bool co, float[3,4] h2) "
+            f"{{ co = Identity (ci) {inside} h2 = Add (h, c) }}>"
+        )
+    else:
+        body = (
+            f"y = If (p) <then_branch = t () => (float[3,4] u) {{ {inside} u = Neg (c) }}, "
+            "else_branch = e () => (float[3,4] v) { v = Identity (x) }>"
+        )
+    constants = {"s": np.float32(0.05), "z": np.uint8(100), "zw": np.int8(0), "w": (W * 40).astype(np.int8)}
+    fed = {"n": np.array(2)} if kind == "loop" else {"p": np.array(True)}
+    model = parse(
+        layer + body, ("int64 n" if kind == "loop" else "bool p") + ", float[3,4] x", "float[3,4] y", 17, constants
+    )
+    native(model, {**fed, "x": X}, reference=by_onnxruntime)

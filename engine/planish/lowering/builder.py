@@ -93,7 +93,7 @@ class Builder:
         self.bytes_of: dict[ir.Value, int] = {}  # s8 values, as u8 with 128 added
         self.dynamic: dict[ir.Value, Dynamic] = {}
         self.widened: dict[ir.Value, ir.Value] = {}  # a value → the one that stands for it in a wider type
-        self.done: set[ir.Node] = set()
+        self.done: set[ir.Node] = parent.done if parent else set()  # an outer layer may take over nodes of inner graphs
         self.late: dict[ir.Node, Callable[[], None]] = {}  # nodes taken over by an earlier one, and what to do at them
 
     # -- values --------------------------------------------------------------------------------------------------------

@@ -100,9 +100,7 @@ def lower_batch_norm(b: Builder, node: ir.Node) -> None:
     """What canonicalisation could not fold: per-channel scale and shift."""
     parameters = [b.constant(v) for v in node.inputs[1:5]]
     rank = _rank(node)
-    if node.attributes.get_int("training_mode", 0) != 0:
-        raise Unsupported("BatchNormalization in training mode")
-    if any(p is None for p in parameters):
+    if any(p is None for p in parameters) or node.attributes.get_int("training_mode", 0) != 0:
         _lower_computed_batch_norm(b, node, rank)
         return
     scale, shift, mean, variance = (np.asarray(p, np.float64) for p in parameters)
@@ -116,19 +114,40 @@ def lower_batch_norm(b: Builder, node: ir.Node) -> None:
 
 
 def _lower_computed_batch_norm(b: Builder, node: ir.Node, rank: int) -> None:
-    """(x - mean) · (scale / sqrt(variance + epsilon)) + bias, of parameters computed in the run."""
-    column = b.lowered.constant("column", np.array([-1, *[1] * (rank - 2)], np.int64))
-    epsilon = b.lowered.constant("epsilon", np.array(node.attributes.get_float("epsilon", 1e-5), np.float32))
+    """(x - mean) · (scale / sqrt(variance + epsilon)) + bias, of parameters computed in the run; in training mode mean
+    and variance are the batch's, and the running ones move towards them."""
     for value in node.inputs[1:5]:
         require(value, "float32")
+    column = b.lowered.constant("column", np.array([-1, *[1] * (rank - 2)], np.int64))
+    x = b.tensor(node.inputs[0])
     scale, bias, mean, variance = (b.add("reshape", node, [b.tensor(v), column])[0] for v in node.inputs[1:5])
-    (shifted,) = b.add("binary", node, [variance, epsilon], {"op": "add"})
-    (deviation,) = b.add("unary", node, [shifted], {"op": "sqrt"})
-    (factor,) = b.add("binary", node, [scale, deviation], {"op": "div"})
-    (centred,) = b.add("binary", node, [b.tensor(node.inputs[0]), mean], {"op": "sub"})
-    (scaled,) = b.add("binary", node, [centred, factor], {"op": "mul"})
-    (made,) = b.add("binary", node, [scaled, bias], {"op": "add"})
-    b.define(node.outputs[0], made)
+    if node.attributes.get_int("training_mode", 0) != 0:
+        running = (mean, variance)
+        axes = {"op": "mean", "keepdims": 1, "noop": 0, "axes": [0, *range(2, rank)]}
+        (mean,) = b.add("reduce", node, [x], axes)
+        centred = _binary(b, node, "sub", x, mean)
+        (variance,) = b.add("reduce", node, [_binary(b, node, "mul", centred, centred)], axes)
+        _define_running(b, node, running, (mean, variance))
+    epsilon = b.lowered.constant("epsilon", np.array(node.attributes.get_float("epsilon", 1e-5), np.float32))
+    (deviation,) = b.add("unary", node, [_binary(b, node, "add", variance, epsilon)], {"op": "sqrt"})
+    factor = _binary(b, node, "div", scale, deviation)
+    scaled = _binary(b, node, "mul", _binary(b, node, "sub", x, mean), factor)
+    b.define(node.outputs[0], _binary(b, node, "add", scaled, bias))
+
+
+def _define_running(b: Builder, node: ir.Node, before: tuple[int, int], batch: tuple[int, int]) -> None:
+    """Outputs 1 and 2: the running mean and variance, momentum · before + (1 - momentum) · the batch's."""
+    momentum = np.float32(node.attributes.get_float("momentum", 0.9))
+    flat = b.lowered.constant("flat", np.array([-1], np.int64))
+    keep, take = (b.lowered.constant("momentum", np.array(m, np.float32)) for m in (momentum, 1 - momentum))
+    for value, old, new in zip(node.outputs[1:], before, batch, strict=False):
+        moved = _binary(b, node, "add", _binary(b, node, "mul", old, keep), _binary(b, node, "mul", new, take))
+        b.define(value, b.add("reshape", node, [moved, flat])[0])
+
+
+def _binary(b: Builder, node: ir.Node, op: str, left: int, right: int) -> int:
+    (made,) = b.add("binary", node, [left, right], {"op": op})
+    return made
 
 
 @rule("InstanceNormalization")
