@@ -51,7 +51,7 @@ class _Planish:
         self.outputs = [o.name for o in self._session.get_outputs()]
 
     def run(self, feeds: dict[str, Array]) -> list[Array]:
-        return list(self._session.run_arrays(feeds).values())
+        return [_scores(output) for output in self._session.run(None, feeds)]
 
 
 class _OnnxRuntime:
@@ -75,9 +75,9 @@ class _OnnxRuntime:
 
 
 def _scores(output: Any) -> Array:
-    """A classifier's dictionaries, one a row, as the tensor [N, labels] that `InferenceSession.run_arrays` gives."""
+    """A classifier's dictionaries, one a row, as a tensor [N, labels] in the labels' order, which engines agree on."""
     if isinstance(output, list) and output and isinstance(output[0], dict):
-        return np.array([list(row.values()) for row in output], np.float32)
+        return np.array([[row[label] for label in sorted(row)] for row in output], np.float32)
     return output  # type: ignore[no-any-return]
 
 
