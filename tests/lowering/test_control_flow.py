@@ -9,6 +9,7 @@ import pytest
 
 import planish
 from planish.errors import ModelError
+from planish.runtime import executor
 from tests.lowering.harness import assert_close, by_onnxruntime, native, parse
 
 pytest.importorskip("onnxruntime")
@@ -146,6 +147,35 @@ def test_an_iteration_runs_what_is_cached() -> None:
     session.run(None, {"n": np.array(100), "c": np.array(True), "x": X})
     (loop,) = session.executor._bodies.values()
     assert len(loop._cache) == 1
+
+
+def test_states_that_grow_find_their_programs_again() -> None:
+    body = (
+        "y = Loop (n, , x) <body = b (int64 i, bool ci, float[r,4] h) => (bool co, float[q,4] h2) { co = Identity (ci)"
+        " e = Exp (x) h2 = Concat <axis = 0> (h, e) }>"
+    )
+    session = planish.InferenceSession(parse(body, "int64 n, float[1,4] x", "float[k,4] y", 17))
+    feeds = {"n": np.array(executor.CACHE_SIZE + 20), "x": X[:1]}
+    session.run(None, feeds)
+    (loop,) = session.executor._bodies.values()
+    programs = list(loop._cache.values())
+    (y,) = session.run(None, feeds)
+    assert list(loop._cache.values()) == programs
+    assert len(programs) == executor.CACHE_SIZE + 20
+    np.testing.assert_allclose(y[1:], np.broadcast_to(np.exp(X[:1]), y[1:].shape), rtol=1e-6)
+
+
+def test_growing_states_are_forgotten_where_their_arenas_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "BODY_ARENA_BYTES", 1)
+    body = (
+        "y = Loop (n, , x) <body = b (int64 i, bool ci, float[r,4] h) => (bool co, float[q,4] h2) { co = Identity (ci)"
+        " e = Exp (x) f = Abs (e) g = Neg (f) h2 = Concat <axis = 0> (h, g) }>"
+    )
+    session = planish.InferenceSession(parse(body, "int64 n, float[1,4] x", "float[k,4] y", 17))
+    session.run(None, {"n": np.array(executor.CACHE_SIZE + 20), "x": X[:1]})
+    (loop,) = session.executor._bodies.values()
+    assert len(loop._cache) == executor.CACHE_SIZE
+    assert loop._arena_bytes == sum(segment.program.arena_bytes for segment in loop._cache.values())
 
 
 def test_errors_name_the_loop_the_iteration_and_the_node() -> None:

@@ -31,6 +31,8 @@ Value = Any
 Key = tuple[Any, ...]
 #: Signatures kept, least recently used dropped first.
 CACHE_SIZE = 64
+#: Of a loop's body, whose states may grow with every iteration, more are kept while their arenas are small.
+BODY_CACHE_SIZE, BODY_ARENA_BYTES = 1024, 256 << 20
 #: Graph inputs of at most this many elements may become part of the signature by value, if shapes depend on them.
 VALUE_INPUT_LIMIT = 16
 
@@ -48,13 +50,21 @@ class Timing:
 class Executor:
     """Thread-safe: concurrent runs share Programs and weights, and have an arena each."""
 
-    def __init__(self, lowered: Lowered, settings: Settings, constants: Constants | None = None) -> None:
+    def __init__(
+        self,
+        lowered: Lowered,
+        settings: Settings,
+        constants: Constants | None = None,
+        cache_size: int = CACHE_SIZE,
+    ) -> None:
         self.lowered = lowered
         self.settings = settings
         self.output_tensors = [p.tensor for p in lowered.outputs]
         self.constants = constants or Constants(lowered.constants)
         self._bodies: dict[tuple[int, ...], Executor] = {}  # of loops, by the loop's outputs
+        self.cache_size = cache_size
         self._cache: OrderedDict[Key, Segment] = OrderedDict()
+        self._arena_bytes = 0  # of the first segments that are cached
         self._lock = threading.Lock()
         self._latest: tuple[Key, Segment] | None = None
         self._value_inputs: set[int] = set()
@@ -152,10 +162,12 @@ class Executor:
 
     def _store(self, key: Key, segment: Segment) -> Segment:
         with self._lock:
+            replaced = self._cache.pop(key, None)
             self._cache[key] = segment
             self._latest = (key, segment)
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
+            self._arena_bytes += segment.program.arena_bytes - (replaced.program.arena_bytes if replaced else 0)
+            while len(self._cache) > (CACHE_SIZE if self._arena_bytes > BODY_ARENA_BYTES else self.cache_size):
+                self._arena_bytes -= self._cache.popitem(last=False)[1].program.arena_bytes
         return segment
 
     def _deciding_inputs(self, tensor: int, feeds: Mapping[int, Array]) -> set[int]:
@@ -234,7 +246,9 @@ class Executor:
         body = self._bodies.get(step.outputs)
         if body is None:
             (graph,) = step.attrs["branches"]
-            body = self._bodies.setdefault(step.outputs, Executor(graph, self.settings, self.constants))
+            body = self._bodies.setdefault(
+                step.outputs, Executor(graph, self.settings, self.constants, BODY_CACHE_SIZE)
+            )
         return body
 
     def _value(self, tensor: int, segment: Segment, arrays: Mapping[int, Value]) -> Value:
