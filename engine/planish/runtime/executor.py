@@ -215,9 +215,10 @@ class Executor:
         step = segment.outside
         assert step is not None
         start = time.perf_counter_ns()
-        values = [None if t == ABSENT else self._value(t, segment, arrays) for t in step.inputs]
         try:
+            values = [None if t == ABSENT else self._value(t, segment, arrays) for t in step.inputs]
             results = self._evaluate(step, values)
+            arrays.update((t, v) for t, v in zip(step.outputs, results, strict=True) if t != ABSENT)
         except PlanishError:
             raise
         except _MALFORMED as error:
@@ -225,7 +226,6 @@ class Executor:
             raise ModelError(
                 f"{step.where()}: does not fit its inputs or attributes ({text}); check the model with onnx.checker"
             ) from error
-        arrays.update((t, v) for t, v in zip(step.outputs, results, strict=True) if t != ABSENT)
         if timings is not None:  # of a loop as a whole: how often it iterates may differ from run to run
             what = step.attrs.get("op", "executor")
             timings.append(Timing(step.name, step.kind, what, time.perf_counter_ns() - start))

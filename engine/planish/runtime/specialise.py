@@ -133,7 +133,8 @@ def _infer(steps: Sequence[Step], facts: dict[int, Fact]) -> tuple[list[Step], l
 def _runs_outside(step: Step, facts: Mapping[int, Fact]) -> bool:
     """Whether the executor runs the step: the fallback, loops, and what passes a sequence or a string on."""
     if step.kind == "identity":
-        return facts[step.inputs[0]].dtype not in ITEM_SIZES
+        fact = facts.get(step.inputs[0]) if step.inputs else None
+        return fact is not None and fact.dtype not in ITEM_SIZES
     return step.kind in OUTSIDE
 
 
