@@ -6,14 +6,18 @@
 
 namespace planish {
 
-enum class DType : uint8_t { kF32, kF64, kF16, kBF16, kU8, kS8, kU16, kS16, kU32, kS32, kU64, kS64, kBool };
-inline constexpr int kDTypeCount = 13;
+enum class DType : uint8_t {
+  kF32, kF64, kF16, kBF16, kU8, kS8, kU16, kS16, kU32, kS32, kU64, kS64, kBool,
+  // One element a byte: see kernels/common/small_types.h.
+  kE4M3FN, kE4M3FNUZ, kE5M2, kE5M2FNUZ, kE8M0, kE2M1FN, kS4, kU4, kS2, kU2
+};
+inline constexpr int kDTypeCount = 23;
 
 constexpr int64_t ItemSize(DType t) {
-  constexpr int8_t sizes[kDTypeCount] = {4, 8, 2, 2, 1, 1, 2, 2, 4, 4, 8, 8, 1};
+  constexpr int8_t sizes[kDTypeCount] = {4, 8, 2, 2, 1, 1, 2, 2, 4, 4, 8, 8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   return sizes[static_cast<int>(t)];
 }
-const char* DTypeName(DType t);  // numpy's spelling, "bfloat16" added
+const char* DTypeName(DType t);  // the spelling of numpy and ml_dtypes
 
 inline constexpr int kMaxRank = 8;
 using Dims = std::array<int64_t, kMaxRank>;

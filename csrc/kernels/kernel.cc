@@ -5,8 +5,10 @@
 namespace planish {
 
 const char* DTypeName(DType t) {
-  constexpr const char* names[kDTypeCount] = {"float32", "float64", "float16", "bfloat16", "uint8",  "int8", "uint16",
-                                              "int16",   "uint32",  "int32",   "uint64",   "int64", "bool"};
+  constexpr const char* names[kDTypeCount] = {
+      "float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64",
+      "int64", "bool", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
+      "float4_e2m1fn", "int4", "uint4", "int2", "uint2"};
   return names[static_cast<int>(t)];
 }
 

@@ -25,6 +25,7 @@ from planish.errors import PlanError, UsageError
 from planish.files import atomic_writer
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Port, Step, captured_by
 from planish.runtime.control import fits_body
+from planish.runtime.view import numpy_dtype
 from planish.steps import KINDS
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ class _Reader:
         shape = tuple(int(n) for n in entry["shape"])
         if entry["dtype"] not in _core.DTYPES or min(shape, default=0) < 0:
             raise self.damaged("a constant's type or shape")
-        return np.frombuffer(memoryview(memory), entry["dtype"]).reshape(shape)
+        return np.frombuffer(memoryview(memory), numpy_dtype(entry["dtype"])).reshape(shape)
 
     def port(self, entry: dict[str, Any]) -> Port:
         shape = entry["shape"]

@@ -8,6 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 import planish
 from tests.lowering.harness import Array, by_reference, fallbacks, native, node_model
@@ -192,3 +193,104 @@ def test_one_hot_of_float_indices() -> None:
     feeds = {"x": np.array([[1.0, 9.0], [2.0, 4.0]], np.float32)}
     constants = {"depth": np.array(10.0, np.float32), "values": np.array([1.0, 3.0], np.float32)}
     native(node_model("OneHot", feeds, constants, 18, axis=1), feeds)
+
+
+SMALL = ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn", "int4",
+         "uint4", "int2", "uint2"]  # fmt: skip
+
+
+def _small(name: str) -> Any:
+    return np.dtype(getattr(ml_dtypes, name, None) or name)
+
+
+def _code(dtype: Any) -> int:
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+@pytest.mark.parametrize("to", [*SMALL, "float16", "float64", "bfloat16", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("source", [*SMALL, "float32", "float16", "int32"])
+def test_casts_of_small_types(source: str, to: str) -> None:
+    """By the way of float32, which holds every one of them."""
+    integers = np.array([1, 2, 4, 1, 1, 4]) if "8" in source else np.array([1, 0, 1, 1, 0, 0])
+    feeds = {"x": integers.astype(np.float32).astype(_small(source))}
+    (y,) = run_natively(node_model("Cast", feeds, {}, 25, to=_code(_small(to))), feeds)
+    expected = feeds["x"].astype(np.float32).astype(_small(to))
+    assert y.dtype == expected.dtype
+    if to == "float8_e8m0fnu":  # ONNX rounds up, and knows no zero
+        expected = numpy_helper.to_float8e8m0(feeds["x"].astype(np.float32))
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("saturate", [0, 1])
+def test_cast_like_saturates(saturate: int) -> None:
+    feeds = {"x": np.array([1e9, -500, 3, np.inf], np.float32), "like": np.zeros(1, ml_dtypes.float8_e4m3fn)}
+    model = node_model("CastLike", feeds, {}, 19, saturate=saturate)
+    (y,), (expected,) = run_natively(model, feeds), by_reference(model, feeds)
+    np.testing.assert_array_equal(y.astype(np.float32), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize(("source", "to"), [("float32", "int32"), ("uint8", "int8"), ("float64", "uint64")])
+def test_bit_cast(source: str, to: str) -> None:
+    feeds = {"x": np.array([[1, 2, 250]]).astype(source)}
+    (y,) = run_natively(node_model("BitCast", feeds, {}, 26, to=_code(to)), feeds)
+    np.testing.assert_array_equal(y, feeds["x"].view(to))
+
+
+#: (shape of the scale, axis, block size) for x [3, 4, 6].
+GRANULARITIES = [((), 1, 0), ((4,), 1, 0), ((6,), -1, 0), ((3, 2, 6), 1, 2), ((3, 4, 2), 2, 4)]
+
+
+@pytest.mark.parametrize("scale_type", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(("shape", "axis", "block"), GRANULARITIES)
+@pytest.mark.parametrize("dtype", ["int4", "uint4", "int2", "uint2", "int8", "uint8", "int16", "uint16"])
+def test_dequantize(dtype: str, shape: tuple[int, ...], axis: int, block: int, scale_type: str) -> None:
+    """Of a tensor of the run, with and without a zero point."""
+    rng, info = np.random.default_rng(0), ml_dtypes.iinfo(_small(dtype))
+    x, zero = (rng.integers(info.min, info.max + 1, s).astype(_small(dtype)) for s in ((3, 4, 6), shape))
+    scale = rng.uniform(0.01, 1, shape).astype(_small(scale_type))
+    attrs = {"axis": axis, **({"block_size": block} if block else {})}
+    repeated = [np.asarray(p.astype(np.float64)) for p in (scale, zero)]
+    if block:
+        repeated = [np.repeat(p, block, axis).take(range(x.shape[axis]), axis) for p in repeated]
+    elif shape:
+        repeated = [p.reshape([-1 if i == axis % 3 else 1 for i in range(3)]) for p in repeated]
+    for constants in ({"scale": scale}, {"scale": scale, "zero": zero}):
+        (y,) = run_natively(node_model("DequantizeLinear", {"x": x}, constants, 25, **attrs), {"x": x})
+        expected = (x.astype(np.float64) - (repeated[1] if "zero" in constants else 0)) * repeated[0]
+        assert y.dtype == scale.dtype
+        tolerance = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 8e-3}[scale_type]
+        np.testing.assert_allclose(y.astype(np.float64), expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize(("shape", "axis", "block"), GRANULARITIES)
+@pytest.mark.parametrize("dtype", ["int4", "uint4", "int2", "uint2", "int8", "int16", *SMALL[:4], "float4_e2m1fn"])
+def test_quantize(dtype: str, shape: tuple[int, ...], axis: int, block: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 4, 6)).astype(np.float32)
+    constants = {"scale": rng.uniform(0.1, 1, shape).astype(np.float32), "zero": np.zeros(shape).astype(_small(dtype))}
+    attrs = {"axis": axis, **({"block_size": block} if block else {})}
+    model = node_model("QuantizeLinear", {"x": x}, constants, 25, **attrs)
+    (y,) = run_natively(model, {"x": x})
+    (expected,) = by_reference(model, {"x": x})
+    assert y.dtype == expected.dtype
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_constants_of_low_bits_keep_their_type() -> None:
+    """Weight forms hold them as bytes; what leaves the model is what the model says."""
+    constants = {"table": np.arange(-8, 8).astype(ml_dtypes.int4), "i": np.array([3, 15])}
+    model = _chain("int64[2] x", "int4[2] y", "y = Gather(table, x)")
+    model.graph.initializer.append(numpy_helper.from_array(constants["table"], "table"))
+    (y,) = run_natively(model, {"x": constants["i"]})
+    assert y.dtype == ml_dtypes.int4
+    assert y.astype(np.int8).tolist() == [-5, 7]
+
+
+def test_plans_carry_small_types(tmp_path: Any) -> None:
+    table = np.linspace(-2, 2, 9).astype(ml_dtypes.float8_e4m3fn)
+    model = _chain("int64[2] x", "float8e4m3fn[2] y", "y = Gather(table, x)")
+    model.graph.initializer.append(numpy_helper.from_array(table, "table"))
+    planish.export(model, tmp_path / "small.plan")
+    (y,) = planish.InferenceSession(tmp_path / "small.plan").run(None, {"x": np.array([0, 8])})
+    assert y.dtype == table.dtype
+    assert y.astype(np.float32).tolist() == [-2, 2]

@@ -10,7 +10,7 @@
 #include <type_traits>
 
 #include "base/check.h"
-#include "kernels/common/half.h"
+#include "kernels/common/small_types.h"
 #include "kernels/common/nest.h"
 #include "kernels/copy/lines.h"
 #include "kernels/kernel.h"
@@ -180,6 +180,11 @@ void StoreAs(DType t, double value, std::byte* to) {
       return StoreBits(to, HalfOf(value));
     case DType::kBF16:
       return StoreBits(to, BFloatOf(value));
+    case DType::kE8M0:
+      return Store<uint8_t>(to, EncodePower(static_cast<float>(value), PowerRounding::kUp, true));
+    default:
+      return Store<uint8_t>(to, IsSmallInteger(t) ? EncodeInteger(static_cast<int64_t>(value), t)
+                                                  : EncodeFloat(value, FormatOf(t), true));
   }
 }
 

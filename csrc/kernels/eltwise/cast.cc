@@ -1,9 +1,12 @@
-// Family `cast`: y[i] = x[i] converted, any dtype to any. Floats become integers by truncation, clamped to
+// Family `cast`: y[i] = x[i] converted, any dtype to any of those that C++ has. Floats become integers by truncation, clamped to
 // int64 (uint64 for uint64) and then reduced modulo the target's range; NaN gives 0. Integers wrap. bool is x
 // != 0. float16 and bfloat16 round half to even.
-#include "kernels/common/half.h"
+//   The types of small_types.h convert to float32, which holds them exactly; float64 converts to float8 and float4
+//   (attribute saturate, 1 by default), float32 to float8_e8m0fnu (attribute round_mode: up, down, nearest), int64 to
+//   integers of 4 and 2 bits (wrapping).
 #include "kernels/common/nest.h"
 #include "kernels/common/operands.h"
+#include "kernels/common/small_types.h"
 #include "kernels/eltwise/lines.h"
 
 namespace planish {
@@ -156,6 +159,66 @@ RunFn RunFor(DType from, DType to) {
   }
 }
 
+// ---- Small types
+// -------------------------------------------------------------------------------------------------------
+
+struct DecodeParams {
+  RowLoop<2> loop;
+  float values[256];
+};
+
+void RunDecode(const void* params, std::byte* const* operands, const RunContext& context) {
+  const DecodeParams& p = *static_cast<const DecodeParams*>(params);
+  RunRowLoop(p.loop, operands, context.threads, [&](std::byte* const* at, int64_t n) {
+    float* y = reinterpret_cast<float*>(at[1]);
+    for (int64_t i = 0; i < n; ++i) y[i] = p.values[std::to_integer<int>(at[0][i])];
+  });
+}
+
+struct EncodeParams {
+  RowLoop<2> loop;
+  DType to;
+  bool saturate;
+  PowerRounding rounding;
+};
+
+template <class From, class F>
+void EncodeRows(const EncodeParams& p, std::byte* const* operands, const RunContext& context, const F& encode) {
+  RunRowLoop(p.loop, operands, context.threads, [&](std::byte* const* at, int64_t n) {
+    const From* x = reinterpret_cast<const From*>(at[0]);
+    uint8_t* y = reinterpret_cast<uint8_t*>(at[1]);
+    for (int64_t i = 0; i < n; ++i) y[i] = encode(x[i]);
+  });
+}
+
+void RunEncode(const void* params, std::byte* const* operands, const RunContext& context) {
+  const EncodeParams& p = *static_cast<const EncodeParams*>(params);
+  if (IsSmallInteger(p.to)) {
+    EncodeRows<int64_t>(p, operands, context, [&](int64_t x) { return EncodeInteger(x, p.to); });
+  } else if (p.to == DType::kE8M0) {
+    EncodeRows<float>(p, operands, context, [&](float x) { return EncodePower(x, p.rounding, p.saturate); });
+  } else {
+    const SmallFloat format = FormatOf(p.to);
+    EncodeRows<double>(p, operands, context, [&](double x) { return EncodeFloat(x, format, p.saturate); });
+  }
+}
+
+Built BuildSmall(const OpDesc& op, const char* kernel) {
+  const View &x = op.inputs[0], &y = op.outputs[0];
+  if (IsSmall(x.dtype)) {
+    CheckType(op, y, DType::kF32);
+    DecodeParams p{MakeRowLoop<2>({&x, &y}), {}};
+    for (int code = 0; code < 256; ++code) p.values[code] = DecodeSmall(static_cast<uint8_t>(code), x.dtype);
+    return MakeBuilt(&RunDecode, p, kernel);
+  }
+  CheckType(op, x, IsSmallInteger(y.dtype) ? DType::kS64 : y.dtype == DType::kE8M0 ? DType::kF32 : DType::kF64);
+  constexpr const char* roundings[] = {"up", "down", "nearest"};
+  const int rounding = ChoiceOf(op, "round_mode", op.attrs.String("round_mode", "up"), roundings);
+  const EncodeParams p{MakeRowLoop<2>({&x, &y}), y.dtype, op.attrs.Int("saturate", 1) != 0,
+                       static_cast<PowerRounding>(rounding)};
+  return MakeBuilt(&RunEncode, p, kernel);
+}
+
 }  // namespace
 
 PLANISH_KERNEL_LIST(cast, Cast, kEltwiseLines)
@@ -166,6 +229,7 @@ Built BuildCast(const OpDesc& op) {
   CheckSameShape(op, x, y);
   const KernelInfo& kernel = ChooseBest(CastKernels(), op.attrs);
   if (y.elements() == 0) return BuildNothing(kernel.name);
+  if (IsSmall(x.dtype) || IsSmall(y.dtype)) return BuildSmall(op, kernel.name);
   return MakeBuilt(RunFor(x.dtype, y.dtype), MakeRowLoop<2>({&x, &y}), kernel.name);
 }
 

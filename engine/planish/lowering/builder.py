@@ -28,6 +28,9 @@ Rule = Callable[["Builder", ir.Node], None]
 RULES: dict[tuple[str, str], Rule] = {}
 
 
+_LOW_BIT = frozenset({ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2, ir.DataType.UINT2})
+
+
 def rule(*ops: str, domain: str = "") -> Callable[[Rule], Rule]:
     """Decorator: this function lowers these ONNX operators. It raises Unsupported to decline a node."""
 
@@ -118,6 +121,8 @@ class Builder:
             constant = self.constant(value)
             if constant is None:
                 raise ModelError(f"value '{value.name}': used before it is computed; repair the model")
+            if value.dtype in _LOW_BIT:  # which weight forms hold as bytes
+                constant = constant.astype(value.dtype.numpy())
             number = self.lowered.constant(value.name or "", constant)
         self.tensors[value] = number
         return number

@@ -106,7 +106,7 @@ def _complete_types(node: ir.Node) -> None:
 
 
 def _require_native_types(builder: Builder, node: ir.Node) -> None:
-    """Strings, complex numbers, floats of 8 bits, sequences and optionals never enter a Program; control flow passes
+    """Strings, complex numbers, sequences and optionals never enter a Program; control flow passes
     them on."""
     if node.domain == "" and node.op_type in _ANY_TYPE:
         return

@@ -23,6 +23,7 @@ from planish.lowering.lowered import ABSENT, Lowered, Packed, Step
 from planish.runtime import control, fallback, sequences
 from planish.runtime.constants import Constants
 from planish.runtime.specialise import OUTSIDE, Segment, Settings, specialise
+from planish.runtime.view import numpy_dtype
 from planish.steps.kind import Fact
 
 Array = npt.NDArray[Any]
@@ -200,7 +201,7 @@ class Executor:
 
     def _run_program(self, segment: Segment, arrays: Mapping[int, Array], timings: list[Timing] | None) -> list[Array]:
         inputs = [np.ascontiguousarray(arrays[t]) for t in segment.inputs]
-        outputs = [np.empty(f.shape, f.dtype) for f in segment.output_facts]
+        outputs = [np.empty(f.shape, numpy_dtype(f.dtype)) for f in segment.output_facts]
         if timings is None:
             segment.program.run(inputs, outputs)
             return outputs

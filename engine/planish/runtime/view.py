@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
+
+import numpy as np
 
 from planish import _core
+from planish.errors import ModelError
 
 CODES: dict[str, int] = {name: i for i, name in enumerate(_core.DTYPES)}
 ITEM_SIZES: dict[str, int] = {
     "float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1, "uint16": 2, "int16": 2,
     "uint32": 4, "int32": 4, "uint64": 8, "int64": 8, "bool": 1,
+    "float8_e4m3fn": 1, "float8_e4m3fnuz": 1, "float8_e5m2": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
+    "float4_e2m1fn": 1, "int4": 1, "uint4": 1, "int2": 1, "uint2": 1,
 }  # fmt: skip
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The dtype of arrays of a native element type; those that NumPy lacks are ml_dtypes', imported when first met."""
+    try:
+        return np.dtype(name)
+    except TypeError:
+        pass
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ModelError(f"arrays of {name}: NumPy has no such type; install ml_dtypes, which has") from None
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return dtype
 
 
 class View:

@@ -116,9 +116,16 @@ class Where(Kind):
         e.add("where", [v.broadcast(shape) for v in views], [y])
 
 
+#: Element types of at most 8 bits → the type that the kernel casts them from; all are cast to float32.
+_SMALL = {
+    **dict.fromkeys(("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float4_e2m1fn"), "float64"),
+    "float8_e8m0fnu": "float32", **dict.fromkeys(("int4", "uint4", "int2", "uint2"), "int64"),
+}  # fmt: skip
+
+
 @register
 class Cast(Kind):
-    """ONNX Cast to attribute to (a NumPy dtype name)."""
+    """ONNX Cast to attribute to (a dtype's name), with attributes saturate and round_mode for floats of 8 bits."""
 
     name = "cast"
 
@@ -128,11 +135,31 @@ class Cast(Kind):
     def evaluate(self, step: Step, values: list[Array | None]) -> list[Array] | None:
         x = values[0]
         assert x is not None
-        return None if step.attrs["to"] == "bfloat16" else [x.astype(step.attrs["to"])]
+        known = x.dtype.isbuiltin == 1 and step.attrs["to"] != "bfloat16" and step.attrs["to"] not in _SMALL
+        return [x.astype(step.attrs["to"])] if known else None
 
     def emit(self, step: Step, e: Emitter) -> None:
-        x = e.input(0)
-        if x.dtype == step.attrs["to"]:
+        x, to = e.input(0), step.attrs["to"]
+        if x.dtype == to:
             e.alias(x)
-        else:
-            e.add("cast", [x], [e.output(0, x.order())])
+            return
+        attrs: dict[str, Any] = {k: step.attrs[k] for k in ("saturate", "round_mode") if k in step.attrs}
+        for dtype in (*(["float32"] if x.dtype in _SMALL else []), *([_SMALL[to]] if to in _SMALL else [])):
+            if dtype not in (x.dtype, to):
+                wide = e.temporary(dtype, x.shape, x.order())
+                e.add("cast", [x], [wide])
+                x = wide
+        e.add("cast", [x], [e.output(0, x.order())], attrs)
+
+
+@register
+class BitCast(Kind):
+    """ONNX BitCast to attribute to: the same bytes."""
+
+    name = "bit_cast"
+
+    def infer(self, step: Step, facts: Facts) -> list[Fact]:
+        return [Fact(step.attrs["to"], facts[0].shape)]
+
+    def emit(self, step: Step, e: Emitter) -> None:
+        e.alias(e.input(0).cast_bytes(step.attrs["to"]))

@@ -231,19 +231,20 @@ def lower_where(b: Builder, node: ir.Node) -> None:
     b.lower_to("where", node, node.inputs)
 
 
-@rule("Cast")
+@rule("Cast", "CastLike", "BitCast")
 def lower_cast(b: Builder, node: ir.Node) -> None:
-    to = dtype_name(ir.DataType(node.attributes["to"].as_int()))
-    source = dtype_name(node.inputs[0].dtype) if node.inputs[0] is not None and node.inputs[0].dtype else "float32"
-    if to not in _core.DTYPES or source not in _core.DTYPES:
-        raise Unsupported(f"cast from {source} to {to}")
-    b.lower_to("cast", node, node.inputs, {"to": to})
-
-
-@rule("CastLike")
-def lower_cast_like(b: Builder, node: ir.Node) -> None:
-    like = node.inputs[1]
-    to = dtype_name(like.dtype) if like is not None and like.dtype is not None else ""
-    if to not in _core.DTYPES:
-        raise Unsupported(f"cast to {to or 'an unknown type'}")
-    b.lower_to("cast", node, node.inputs[:1], {"to": to})
+    like = node.inputs[1] if node.op_type == "CastLike" else None
+    dtype = like.dtype if like is not None else ir.DataType(node.attributes["to"].as_int())
+    source = node.inputs[0].dtype if node.inputs[0] is not None else None
+    if dtype is None or dtype_name(dtype) not in _core.DTYPES:
+        raise Unsupported(f"cast to {dtype_name(dtype) if dtype else 'an unknown type'}")
+    attrs: dict[str, Any] = {"to": dtype_name(dtype)}
+    if node.op_type == "BitCast":
+        if source is None or source.bitwidth != dtype.bitwidth:
+            raise Unsupported("BitCast between types of different widths")
+        b.lower_to("bit_cast", node, node.inputs[:1], attrs)
+        return
+    if dtype.bitwidth <= 8 and dtype.is_floating_point():
+        attrs["saturate"] = node.attributes.get_int("saturate", 1)
+        attrs["round_mode"] = node.attributes.get_string("round_mode", "up")
+    b.lower_to("cast", node, node.inputs[:1], attrs)

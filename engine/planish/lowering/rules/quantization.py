@@ -14,6 +14,7 @@ from planish.lowering.rules.dynamic import defer_dynamic
 from planish.lowering.rules.elementwise import emit_qbinary, emit_table
 from planish.lowering.rules.movement import requantize
 from planish.lowering.rules.pooling import quantized_attrs
+from planish.lowering.rules.quantization_parts import dequantize_by_parts, quantize_by_parts
 from planish.lowering.weights import Weights
 
 Array = npt.NDArray[Any]
@@ -43,14 +44,15 @@ def lower_quantize(b: Builder, node: ir.Node) -> None:
 
 
 def _quantize_generally(b: Builder, node: ir.Node) -> None:
-    """Per axis, computed scales, or 16 and 32 bits."""
+    """Per axis or in blocks, computed scales, or other types than bytes."""
     y = node.outputs[0]
     dtype = dtype_name(y.dtype) if y.dtype is not None else "uint8"
     scale = b.constant(node.inputs[1])
-    if dtype not in ("uint8", "int8", "uint16", "int16") or node.attributes.get_int("block_size", 0) != 0:
-        raise Unsupported(f"QuantizeLinear to {dtype}, blocked or not")
     if scale is not None:
         check_scale(node.inputs[1], scale)
+    if dtype not in ("uint8", "int8", "uint16", "int16") or node.attributes.get_int("block_size", 0) != 0:
+        quantize_by_parts(b, node)
+        return
     axis = node.attributes.get_int("axis", 1) if scale is None or scale.ndim == 1 else -1
     b.lower_to("quantize", node, node.inputs, {"dtype": dtype, "axis": _positive(node, axis)})
 
@@ -74,14 +76,10 @@ def lower_dequantize(b: Builder, node: ir.Node) -> None:
         return
     if defer_dynamic(b, node):
         return
-    if (
-        x is not None
-        and x.dtype is not None
-        and dtype_name(x.dtype) not in ("uint8", "int8", "int32", "uint16", "int16")
-    ):
-        raise Unsupported(f"DequantizeLinear of {dtype_name(x.dtype)}")
-    if node.attributes.get_int("block_size", 0):
-        raise Unsupported("DequantizeLinear in blocks of a computed tensor")
+    by_kernel = x is None or x.dtype is None or dtype_name(x.dtype) in ("uint8", "int8", "int32", "uint16", "int16")
+    if not by_kernel or node.attributes.get_int("block_size", 0) != 0:
+        dequantize_by_parts(b, node)
+        return
     scale = b.constant(node.inputs[1])
     axis = -1 if scale is not None and scale.size == 1 else node.attributes.get_int("axis", 1)
     b.lower_to("dequantize", node, node.inputs, {"axis": _positive(node, axis)})
