@@ -1,12 +1,14 @@
 """Every registered kernel on the layers of real models, against the dispatcher's pick and the machine's measured
 limits.
 
-    python -m bench.kernels [MODEL.onnx ...] [--threads N] [--isa NAME] [--runs N] [--json FILE] [--tolerance 0.05]
+    python -m bench.kernels [MODEL.onnx ...] [--random N] [--seed N] [--threads N] [--isa NAME] [--runs N] [--json FILE]
+                            [--tolerance 0.05]
 
-Without models, those under PLANISH_TEST_MODELS. Each model runs once as planish would run it and once with every kernel
-of each family forced, in alternating blocks; outputs are verified before anything is timed. Prints a line a layer: the
-pick, its time and share of the arithmetic limit, and the fastest legal kernel. Exits 1 if a pick is slower than the
-fastest by more than the tolerance (and by more than a microsecond, below which a timer cannot tell).
+Without models, those under PLANISH_TEST_MODELS; then 200 seeded random layers. Each model runs as planish would run
+it, and with every kernel of each family forced, in turn; outputs are verified. Prints a line a layer: the pick, its
+time and share of the arithmetic limit, and the fastest legal kernel. Times are the least of all runs: whatever else a
+machine does only adds. Exits 1 if a pick is slower than the fastest by more than the tolerance (and by more than a
+microsecond, below which a timer cannot tell).
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import planish
+from bench.random_layers import random_layers, time_layer
 from planish import _core
 
 FAMILIES = ("gemm", "conv", "dwconv")
@@ -31,7 +33,7 @@ RESOLUTION_US = 1.0
 
 @dataclass
 class Layer:
-    """One instruction of a model: the pick and its rivals, medians in microseconds."""
+    """One instruction of a model: the pick and its fastest rival, least times in microseconds."""
 
     model: str
     label: str
@@ -60,14 +62,11 @@ class Runner:
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         return self.session.run(None, feeds)
 
-    def medians(self) -> list[tuple[str, str, str, float]]:
-        """(label, family, kernel, µs) per instruction, the first fifth of the runs discarded."""
+    def times(self) -> list[tuple[str, str, str, float]]:
+        """(label, family, kernel, least µs) per instruction."""
         runs = self.session.profile()
-        runs = runs[len(runs) // 5 :]
         steps = zip(*runs, strict=True)
-        return [
-            (s[0].label, s[0].family, s[0].kernel, statistics.median(t.nanoseconds for t in s) / 1e3) for s in steps
-        ]
+        return [(s[0].label, s[0].family, s[0].kernel, min(t.nanoseconds for t in s) / 1e3) for s in steps]
 
 
 def random_feeds(session: planish.InferenceSession) -> dict[str, np.ndarray]:
@@ -116,26 +115,31 @@ def layers_of(path: Path, threads: int, runs: int, limits: dict[str, float]) -> 
     for _ in range(runs):
         for runner in (plain, *rivals):
             runner.run(feeds)
-    timed = [r.medians() for r in rivals]
+    timed = [r.times() for r in rivals]
     work = macs_by_label(plain, feeds)
-    for i, (label, family, kernel, spent) in enumerate(plain.medians()):
+    for i, (label, family, kernel, spent) in enumerate(plain.times()):
         if family not in FAMILIES:
             continue
         others = [(t[i][3], t[i][2]) for t in timed if i < len(t) and t[i][0] == label]
         best_us, best = min([*others, (spent, kernel)])
-        limit = limits["u8s8" if kernel.startswith("u8") else "f32"] * threads
         macs = work.get(label, 0)
-        yield Layer(
-            path.stem,
-            label,
-            family,
-            kernel,
-            spent,
-            best,
-            best_us,
-            macs,
-            2 * macs / (spent * 1e-6) / limit if limit else 0.0,
-        )
+        share = share_of_limit(kernel, macs, spent, threads, limits)
+        yield Layer(path.stem, label, family, kernel, spent, best, best_us, macs, share)
+
+
+def share_of_limit(kernel: str, macs: int, spent: float, threads: int, limits: dict[str, float]) -> float:
+    limit = limits["u8s8" if kernel.startswith("u8") else "f32"] * threads
+    return 2 * macs / (spent * 1e-6) / limit if limit else 0.0
+
+
+def random_ones(count: int, seed: int, threads: int, runs: int, limits: dict[str, float]) -> Iterator[Layer]:
+    """`count` seeded random layers, each on every kernel that is legal for it."""
+    kernels = candidates()
+    for layer in random_layers(count, seed):
+        pick, times = time_layer(layer, kernels[layer.family], threads, runs)
+        best = min(times, key=lambda name: times[name])
+        share = share_of_limit(pick, layer.macs, times[pick], threads, limits)
+        yield Layer("random", layer.label, layer.family, pick, times[pick], best, times[best], layer.macs, share)
 
 
 def macs_by_label(runner: Runner, feeds: dict[str, np.ndarray]) -> dict[str, int]:
@@ -155,6 +159,8 @@ def macs_by_label(runner: Runner, feeds: dict[str, np.ndarray]) -> dict[str, int
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--random", type=int, default=200, help="how many random layers to add")
+    parser.add_argument("--seed", type=int, default=0, help="of the random layers")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--isa", default="")
     parser.add_argument("--runs", type=int, default=50)
@@ -167,7 +173,10 @@ def main() -> int:
     for arithmetic, isa, operations in _core.measure_peaks():
         print(f"limit: {arithmetic:5s} {isa:11s} {operations / 1e9:8.0f} GOP/s a thread")
         limits[arithmetic] = max(limits[arithmetic], operations)
-    layers = [layer for path in models for layer in report(path, args.threads, args.runs, limits)]
+    layers: list[Layer] = []
+    for path in models:
+        layers += report(path.stem, layers_of(path, args.threads, args.runs, limits))
+    layers += report("random layers", random_ones(args.random, args.seed, args.threads, args.runs, limits))
     if args.json:
         args.json.write_text(json.dumps([asdict(layer) for layer in layers], indent=1))
     slow = [layer for layer in layers if layer.lag > args.tolerance]
@@ -175,13 +184,14 @@ def main() -> int:
     return 1 if slow else 0
 
 
-def report(path: Path, threads: int, runs: int, limits: dict[str, float]) -> list[Layer]:
-    print(f"\n{path.stem}\n{'layer':40s} {'pick':24s} {'µs':>9s} {'of limit':>8s}  fastest")
-    layers = list(layers_of(path, threads, runs, limits))
+def report(title: str, layers: Iterator[Layer]) -> list[Layer]:
+    print(f"\n{title}\n{'layer':44s} {'pick':18s} {'µs':>9s} {'of limit':>8s}  fastest")
+    shown = []
     for x in layers:
         rival = "" if x.lag == 0 else f"{x.best} {x.best_us:.1f} µs ({x.lag:+.0%})"
-        print(f"{x.label[:40]:40s} {x.pick:24s} {x.pick_us:9.1f} {x.share_of_limit:8.0%}  {rival}")
-    return layers
+        print(f"{x.label[-44:]:44s} {x.pick:18s} {x.pick_us:9.1f} {x.share_of_limit:8.0%}  {rival}", flush=True)
+        shown.append(x)
+    return shown
 
 
 if __name__ == "__main__":

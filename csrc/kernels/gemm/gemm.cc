@@ -27,6 +27,9 @@ bool Always(const TileWork&) { return true; }
   return work.pixels >= 16 ? work.depth <= 256 || half : work.pixels >= 7 && work.depth <= 64;
 }
 
+// Measured: not where it is all beginning and end, which longer blocks of rows share better.
+[[maybe_unused]] bool PairsPay(const TileWork& work) { return work.depth >= 16 || work.outputs <= 8; }
+
 int64_t NoScratch(int64_t, int64_t, int64_t) { return 0; }
 
 // Rows of all segments as 16-bit numbers, each segment padded to quads, and what may be written behind the last.
