@@ -54,43 +54,55 @@ struct Params {
 // ---- Run
 // ----------------------------------------------------------------------------------------------------------------
 
-// The elements [pixel][channel] of one line of x as floats: in place where they already are, else through `buffer`.
-const float* LoadLine(const Params& p, const std::byte* x, float* buffer) {
-  const int64_t n = p.channels;
-  if (!p.bytes && p.channel_from == 4 && p.line_pitch == n * 4) return reinterpret_cast<const float*>(x);
-  for (int64_t i = 0; i < p.width; ++i) {
-    const std::byte* pixel = x + i * p.line_pitch;
-    float* to = buffer + i * n;
-    if (!p.bytes) {
-      CopyItems(4, pixel, p.channel_from, reinterpret_cast<std::byte*>(to), 4, n);
-      continue;
-    }
-    for (int64_t c = 0; c < n; ++c) {
-      to[c] = static_cast<float>(static_cast<int32_t>(pixel[c * p.channel_from]) - p.x_zero) * p.x_scale;
-    }
-  }
+bool LiesPacked(const Params& p, int64_t pixel_pitch, int64_t channel_pitch) {
+  return channel_pitch == p.item && pixel_pitch == p.channels * p.item;
+}
+
+// The elements [pixel][channel] of one line of x, side by side: in place where they already are, else through `buffer`.
+const std::byte* LoadLine(const Params& p, const std::byte* x, std::byte* buffer) {
+  if (LiesPacked(p, p.line_pitch, p.channel_from)) return x;
+  for (int64_t i = 0; i < p.width; ++i)
+    CopyItems(p.item, x + i * p.line_pitch, p.channel_from, buffer + i * p.channels * p.item, p.item,
+              p.channels);
   return buffer;
 }
 
-void StoreChannels(const Params& p, const float* values, std::byte* y) {
-  if (!p.bytes)
-    return CopyItems(4, reinterpret_cast<const std::byte*>(values), 4, y, p.channel_to, p.channels);
-  const float lo = static_cast<float>(-p.y_zero), hi = static_cast<float>(255 - p.y_zero);
-  for (int64_t i = 0; i < p.channels; ++i) {
-    const float v = values[i] / p.y_scale;
-    const float c = v > lo ? std::min(v, hi) : lo;
-    y[i * p.channel_to] = static_cast<std::byte>(static_cast<int32_t>(std::nearbyint(c)) + p.y_zero);
-  }
+// Writes one line of output pixels that lie side by side.
+void StoreLine(const Params& p, const std::byte* from, std::byte* y) {
+  const Axis& line = p.axis[kSpatial - 1];
+  for (int64_t i = 0; i < line.out; ++i)
+    CopyItems(p.item, from + i * p.channels * p.item, p.item, y + i * line.to, p.channel_to, p.channels);
 }
 
-// The floats of a worker: the line, a line of x, and one output pixel.
+// What a worker holds: the line; a line of x packed, and dequantized; a line of output pixels, and quantized.
 struct Lines {
-  float *line, *source, *pixel;
+  float *line, *source, *result;
+  std::byte *packed_source, *packed_result;
 };
 
 int64_t LineFloats(const Params& p) { return AlignUp(CheckedMul(p.width, p.channels), 16); }
+int64_t ResultFloats(const Params& p) {
+  return AlignUp(CheckedMul(p.axis[kSpatial - 1].out, p.channels), 16);
+}
 int64_t WorkerFloats(const Params& p) {
-  return CheckedAdd(CheckedMul(2, LineFloats(p)), AlignUp(p.channels, 16));
+  return CheckedAdd(CheckedMul(3, LineFloats(p)), CheckedMul(2, ResultFloats(p)));
+}
+
+Lines LinesAt(const Params& p, float* base) {
+  float* source = base + LineFloats(p);
+  float* packed_source = source + LineFloats(p);
+  float* result = packed_source + LineFloats(p);
+  return {base, source, result, reinterpret_cast<std::byte*>(packed_source),
+          reinterpret_cast<std::byte*>(result + ResultFloats(p))};
+}
+
+// One line of x as floats.
+const float* LoadFloats(const Params& p, const std::byte* x, const Lines& b) {
+  const std::byte* packed = LoadLine(p, x, b.packed_source);
+  if (!p.bytes) return reinterpret_cast<const float*>(packed);
+  p.rows->dequantize(reinterpret_cast<const uint8_t*>(packed), p.x_scale, p.x_zero, b.source,
+                     p.width * p.channels);
+  return b.source;
 }
 
 // One line of output pixels; o: its indices in the other spatial dimensions.
@@ -101,18 +113,22 @@ void InterpolateLine(const Params& p, const int64_t (&o)[kSpatial], const std::b
   bool first = true;
   for (int64_t i = o[0] * a0.taps; i < (o[0] + 1) * a0.taps; ++i) {
     for (int64_t j = o[1] * a1.taps; j < (o[1] + 1) * a1.taps; ++j) {
-      const float* source = LoadLine(p, x + a0.from[i] + a1.from[j], b.source);
+      const float* source = LoadFloats(p, x + a0.from[i] + a1.from[j], b);
       p.rows->add(source, a0.weight[i] * a1.weight[j], first, b.line, n);
       first = false;
     }
   }
-  const bool direct = !p.bytes && p.channel_to == 4;
-  for (int64_t k = 0; k < a2.out; ++k, y += a2.to) {
-    float* to = direct ? reinterpret_cast<float*>(y) : b.pixel;
+  const bool packed = LiesPacked(p, a2.to, p.channel_to), direct = !p.bytes && p.channel_to == 4;
+  for (int64_t k = 0; k < a2.out; ++k) {
+    float* to = direct ? reinterpret_cast<float*>(y + k * a2.to) : b.result + k * p.channels;
     p.rows->combine(b.line, a2.pixel.data() + k * a2.taps, a2.weight.data() + k * a2.taps, a2.taps,
                     p.channels, to);
-    if (!direct) StoreChannels(p, to, y);
   }
+  if (direct) return;
+  if (!p.bytes) return StoreLine(p, reinterpret_cast<const std::byte*>(b.result), y);
+  std::byte* bytes = packed ? y : b.packed_result;
+  p.rows->quantize(b.result, p.y_scale, p.y_zero, reinterpret_cast<uint8_t*>(bytes), a2.out * p.channels);
+  if (!packed) StoreLine(p, bytes, y);
 }
 
 void CopyPixel(const Params& p, const std::byte* from, std::byte* to) {
@@ -135,7 +151,7 @@ void Run(const void* params, std::byte* const* operands, const RunContext& conte
     std::byte* y = operands[1] + image * p.batch_to + o[0] * p.axis[0].to + o[1] * p.axis[1].to;
     if (!p.copy) {
       float* base = reinterpret_cast<float*>(context.scratch) + worker * WorkerFloats(p);
-      return InterpolateLine(p, o, x, y, {base, base + LineFloats(p), base + 2 * LineFloats(p)});
+      return InterpolateLine(p, o, x, y, LinesAt(p, base));
     }
     for (; o[2] < n2; ++o[2], y += p.axis[2].to) {
       CopyPixel(p, x + p.axis[0].from[o[0]] + p.axis[1].from[o[1]] + p.axis[2].from[o[2]], y);
