@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from bench.kernels import candidates
 from bench.random_layers import MOST_MACS, random_layers, time_layer
 
