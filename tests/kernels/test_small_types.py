@@ -72,6 +72,13 @@ def test_small_elements_move_and_fill(run: Run, dtype: Any) -> None:
     np.testing.assert_array_equal(run("fill", [], [((5,), dtype)], value=1)[0], np.ones(5).astype(dtype))
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_fills_with_integers_saturate(run: Run, dtype: Any) -> None:
+    limits = ml_dtypes.iinfo(dtype)
+    for value, expected in ((1e30, limits.max), (-1e30, limits.min), (float("nan"), limits.min)):
+        assert run("fill", [], [((3,), dtype)], value=value)[0].astype(int).tolist() == [expected] * 3
+
+
 def test_other_conversions_are_refused() -> None:
     for source, to, attrs in (
         (np.float32, ml_dtypes.float8_e5m2, {}),

@@ -86,6 +86,28 @@ def test_layers_in_16_bits(op: str, shapes: list[tuple[int, ...]], attrs: dict[s
     assert_rounded(run_natively(node_model(op, x, rest, 18, **attrs), x), expected)
 
 
+@pytest.mark.parametrize("reduction", ["none", "add", "max"])
+@pytest.mark.parametrize("dtype", [*HALVES, np.int8])
+def test_scatter(reduction: str, dtype: Any) -> None:
+    x, updates = np.array([[1, 2, 3]]).astype(dtype), np.array([[5, -2]]).astype(dtype)
+    model = node_model(
+        "ScatterElements", {"x": x}, {"i": np.array([[0, 2]]), "u": updates}, 18, axis=1, reduction=reduction
+    )
+    expected = {"none": [5, 2, -2], "add": [6, 2, 1], "max": [5, 2, 3]}[reduction]
+    np.testing.assert_array_equal(run_natively(model, {"x": x})[0], np.array([expected]).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+def test_recurrent_layers_in_16_bits(op: str, dtype: Any) -> None:
+    gates = {"LSTM": 4, "GRU": 3}[op]
+    x, w, r = (numbers(s, dtype) for s in ((3, 2, 4), (1, gates * 5, 4), (1, gates * 5, 5)))
+    model = node_model(op, {"x": x}, {"w": w, "r": r}, 14, outputs=2, hidden_size=5)
+    wide = {k: v.astype(np.float32) for k, v in {"x": x, "w": w, "r": r}.items()}
+    expected = by_reference(node_model(op, wide, {}, 14, outputs=2, hidden_size=5), wide)
+    assert_rounded(run_natively(model, {"x": x}), [y.astype(dtype) for y in expected])
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(("op", "others", "attrs"), MOVEMENT)
 def test_16_bit_elements_move_without_casts(op: str, others: list[Any], attrs: dict[str, Any], dtype: Any) -> None:

@@ -57,7 +57,8 @@ inline float DecodeFloat(uint8_t code, const SmallFloat& f) {
   if (f.one_zero && code == f.nan) return std::nanf("");
   const int magnitude = code & (f.sign - 1), mantissa = magnitude & ((1 << f.mantissa) - 1);
   const int exponent = magnitude >> f.mantissa;
-  if (magnitude > f.largest) return magnitude == f.infinity && f.infinity != f.nan ? (code & f.sign ? -HUGE_VALF : HUGE_VALF) : std::nanf("");
+  if (magnitude > f.largest && (magnitude != f.infinity || f.infinity == f.nan)) return std::nanf("");
+  if (magnitude > f.largest) return code & f.sign ? -HUGE_VALF : HUGE_VALF;
   const int whole = exponent ? mantissa + (1 << f.mantissa) : mantissa;
   const float value = std::ldexp(static_cast<float>(whole), (exponent ? exponent : 1) - f.bias - f.mantissa);
   return code & f.sign ? -value : value;
@@ -76,13 +77,13 @@ inline uint8_t EncodePower(float x, PowerRounding rounding, bool saturate) {
 inline float DecodePower(uint8_t code) { return code == 0xff ? std::nanf("") : std::ldexp(1.0f, code - 127); }
 
 constexpr int BitsOf(DType t) { return t == DType::kS4 || t == DType::kU4 ? 4 : 2; }
+constexpr bool IsSigned(DType t) { return t == DType::kS4 || t == DType::kS2; }
 
 inline uint8_t EncodeInteger(int64_t x, DType t) { return static_cast<uint8_t>(x & ((1 << BitsOf(t)) - 1)); }
 
 inline int DecodeInteger(uint8_t code, DType t) {
   const int bits = BitsOf(t), value = code & ((1 << bits) - 1);
-  const bool is_signed = t == DType::kS4 || t == DType::kS2;
-  return is_signed && value >> (bits - 1) ? value - (1 << bits) : value;
+  return IsSigned(t) && value >> (bits - 1) ? value - (1 << bits) : value;
 }
 
 inline float DecodeSmall(uint8_t code, DType t) {

@@ -132,6 +132,12 @@ void RunFill(const void* params, std::byte* const* operands, const RunContext& c
   RunRows(&p.copy, pointers, context);
 }
 
+uint8_t SmallInteger(DType t, double value) {
+  const int numbers = 1 << BitsOf(t);
+  const double low = IsSigned(t) ? -numbers / 2 : 0, high = low + numbers - 1;
+  return EncodeInteger(static_cast<int64_t>(value > low ? std::min(value, high) : low), t);
+}
+
 // Integers saturate.
 template <class T>
 void Store(std::byte* to, double value) {
@@ -183,8 +189,7 @@ void StoreAs(DType t, double value, std::byte* to) {
     case DType::kE8M0:
       return Store<uint8_t>(to, EncodePower(static_cast<float>(value), PowerRounding::kUp, true));
     default:
-      return Store<uint8_t>(to, IsSmallInteger(t) ? EncodeInteger(static_cast<int64_t>(value), t)
-                                                  : EncodeFloat(value, FormatOf(t), true));
+      return Store<uint8_t>(to, IsSmallInteger(t) ? SmallInteger(t, value) : EncodeFloat(value, FormatOf(t), true));
   }
 }
 

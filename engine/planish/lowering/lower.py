@@ -92,8 +92,13 @@ _ANY_TYPE = frozenset({
 
 
 def _complete_types(node: ir.Node) -> None:
-    """Fills in element types that ONNX's inference cannot know, behind operators of other domains: s8 must not pass for
-    u8."""
+    """Fills in element types that ONNX's inference leaves open: behind operators of other domains, where s8 must not
+    pass for u8, and of the inputs of loops' bodies."""
+    body = node.attributes.get("body") if node.domain == "" and node.op_type in ("Loop", "Scan") else None
+    if body is not None and body.type == ir.AttributeType.GRAPH:
+        for outer, inner in zip(node.inputs, body.as_graph().inputs, strict=False):
+            if inner.type is None and outer is not None:
+                inner.type = outer.type
     source = None
     if node.domain in ("", "com.microsoft") and node.op_type in _RESULT_ZERO:
         at = _RESULT_ZERO[node.op_type]

@@ -275,14 +275,22 @@ def lower_one_hot(b: Builder, node: ir.Node) -> None:
     b.define(node.outputs[0], made)
 
 
+def _reduction(node: ir.Node) -> str:
+    """How a scatter combines elements: without a reduction they only move, in any type."""
+    reduction = node.attributes.get_string("reduction", "none")
+    if reduction != "none":
+        require(node.inputs[0], "float32", "float64", "int64", "int32")
+    return reduction
+
+
 @rule("ScatterND")
 def lower_scatter_nd(b: Builder, node: ir.Node) -> None:
-    b.lower_to("scatter_nd", node, node.inputs, {"reduction": node.attributes.get_string("reduction", "none")})
+    b.lower_to("scatter_nd", node, node.inputs, {"reduction": _reduction(node)})
 
 
 @rule("ScatterElements")
 def lower_scatter_elements(b: Builder, node: ir.Node) -> None:
-    attrs = {"axis": node.attributes.get_int("axis", 0), "reduction": node.attributes.get_string("reduction", "none")}
+    attrs = {"axis": node.attributes.get_int("axis", 0), "reduction": _reduction(node)}
     b.lower_to("scatter_elements", node, node.inputs, attrs)
 
 
