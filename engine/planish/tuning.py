@@ -1,6 +1,7 @@
 """Choosing kernels by timing on this machine: what `planish export --tune` writes into a plan.
 
-The registry names kernels TYPES_ISA, so that the alternatives to a kernel are those of its family with the same types.
+The registry names kernels TYPES_ISA or TYPES_ISA_VARIANT, so that the alternatives to a kernel are those of its family
+with the same types.
 Integer results do not depend on the choice; float products may differ in their last bits.
 """
 
@@ -80,10 +81,15 @@ def _measure(
 
 def _groups(chosen: Mapping[Place, str]) -> dict[tuple[str, str], list[Place]]:
     """Instructions that share their alternatives: by family and types."""
+    types = {(family, kernel): _types_of(kernel, isa) for family, kernel, isa in _core.kernels()}
     groups: defaultdict[tuple[str, str], list[Place]] = defaultdict(list)
     for place, kernel in chosen.items():
-        groups[place[1], kernel.rpartition("_")[0]].append(place)
+        groups[place[1], types.get((place[1], kernel), kernel)].append(place)
     return groups
+
+
+def _types_of(kernel: str, isa: str) -> str:
+    return kernel.partition(f"_{isa}")[0]
 
 
 def _alternatives(family: str, types: str) -> list[str]:
@@ -92,7 +98,7 @@ def _alternatives(family: str, types: str) -> list[str]:
     return [
         name
         for kind, name, isa in _core.kernels()
-        if kind == family and isa in usable and name != "reference" and name.rpartition("_")[0] == types
+        if kind == family and isa in usable and name != "reference" and _types_of(name, isa) == types
     ]
 
 
