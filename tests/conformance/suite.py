@@ -28,6 +28,7 @@ from planish.runtime.executor import fallback_steps
 EXCEPTIONS = {
     "test_attention_4d_causal_fp16": "expects Softmax to round every inner result to float16; one rounding is nearer",
     "test_bernoulli": "random numbers: ONNX fixes their distribution, not their values",
+    "test_dft_inverse(_opset19)?$": "expects the rounding errors of a float32 transform where the result is zero",
     "test_gradient_of_": "training: no runtime of the onnx package has Gradient",
     "test_loop16_seq_none$": "the suite cannot compare scalars inside a sequence; see tests/lowering/test_sequences.py",
     "test_resize_downsample_scales_.*_align_corners": "lengths that are not whole numbers",

@@ -56,6 +56,15 @@ REFERENCES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, float]
     "gelu_tanh": (lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))), {}),
     "silu": (lambda x: x * _sigmoid(x), {}),
     "mish": (lambda x: x * np.tanh(np.logaddexp(x, 0)), {}),
+    "tan": (np.tan, {}),
+    "asin": (np.arcsin, {}),
+    "acos": (np.arccos, {}),
+    "atan": (np.arctan, {}),
+    "sinh": (np.sinh, {}),
+    "cosh": (np.cosh, {}),
+    "asinh": (np.arcsinh, {}),
+    "acosh": (np.arccosh, {}),
+    "atanh": (np.arctanh, {}),
     "scale_shift": (lambda x: 1.5 * x - 0.25, {"alpha": 1.5, "beta": -0.25}),
 }
 EXACT = {"relu", "clip", "sqrt", "abs", "neg", "floor", "ceil", "round", "sign", "thresholded_relu", "leaky_relu"}
@@ -85,7 +94,29 @@ def test_unary_accuracy(run: Run, op: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "op", ["exp", "log", "tanh", "sigmoid", "erf", "softplus", "sin", "cos", "sqrt", "relu", "sign"]
+    "op",
+    [
+        "exp",
+        "log",
+        "tanh",
+        "sigmoid",
+        "erf",
+        "softplus",
+        "sin",
+        "cos",
+        "sqrt",
+        "relu",
+        "sign",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "asinh",
+        "acosh",
+        "atanh",
+    ],
 )
 def test_unary_special_values(run: Run, op: str) -> None:
     x = np.array(SPECIAL, np.float32)

@@ -25,6 +25,15 @@ inline double Sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 inline double Softplus(double x) { return (x > 0.0 ? x : 0.0) + std::log1p(std::exp(x > 0.0 ? -x : x)); }
 inline double Mish(double x) { return x * std::tanh(Softplus(x)); }
 inline double Pow(double a, double b) { return std::pow(a, b); }
+inline double Tan(double x) { return std::tan(x); }
+inline double Asin(double x) { return std::asin(x); }
+inline double Acos(double x) { return std::acos(x); }
+inline double Atan(double x) { return std::atan(x); }
+inline double Sinh(double x) { return std::sinh(x); }
+inline double Cosh(double x) { return std::cosh(x); }
+inline double Asinh(double x) { return std::asinh(x); }
+inline double Acosh(double x) { return std::acosh(x); }
+inline double Atanh(double x) { return std::atanh(x); }
 
 // sin (quadrant 0) or cos (quadrant 1) over an array.
 inline void TrigRow(const double* x, double* y, int64_t n, int32_t quadrant) {

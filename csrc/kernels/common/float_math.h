@@ -251,6 +251,138 @@ inline double PowMagnitude(float a, double b) {
   return e * __builtin_bit_cast(double, static_cast<uint64_t>(k + 1023) << 52);
 }
 
+// ---- Inverse and hyperbolic functions, computed in double with relative errors below 1e-10.
+
+inline double RootOf(double x) { return __builtin_sqrt(x); }
+
+// atan(a) for a >= 0: reduced to a <= tan(pi/8) by a reciprocal and a half angle, then by its series.
+inline double ArcTangent(double a) {
+  const double inner = a > 1.0 ? 1.0 / a : a;
+  const double t = inner / (1.0 + RootOf(1.0 + inner * inner)), z = t * t;
+  double p = -1.0 / 23;
+  p = p * z + 1.0 / 21;
+  p = p * z - 1.0 / 19;
+  p = p * z + 1.0 / 17;
+  p = p * z - 1.0 / 15;
+  p = p * z + 1.0 / 13;
+  p = p * z - 1.0 / 11;
+  p = p * z + 1.0 / 9;
+  p = p * z - 1.0 / 7;
+  p = p * z + 1.0 / 5;
+  p = p * z - 1.0 / 3;
+  const double angle = 2.0 * (t + t * z * p);
+  return a > 1.0 ? 1.5707963267948966 - angle : angle;
+}
+
+inline float Atan(float x) { return WithSign(static_cast<float>(ArcTangent(Magnitude(x))), x); }
+
+inline float Asin(float x) {
+  const double a = Magnitude(x);
+  return WithSign(static_cast<float>(ArcTangent(a / RootOf((1.0 - a) * (1.0 + a)))), x);
+}
+
+inline float Acos(float x) {
+  const double c = x;
+  return static_cast<float>(2.0 * ArcTangent(RootOf((1.0 - c) / (1.0 + c))));
+}
+
+// ln(1 + y) for finite y >= 0.
+inline double LogOf1PlusDouble(double y) {
+  const double v = 1.0 + y;
+  const uint64_t bits = __builtin_bit_cast(uint64_t, v) - 0x3fe6a09e667f3bcdull;
+  const double n = static_cast<double>(static_cast<int32_t>(static_cast<int64_t>(bits) >> 52));
+  const double f = __builtin_bit_cast(double, (bits & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull);
+  const double s = n == 0.0 ? y / (2.0 + y) : (f - 1.0) / (f + 1.0), z = s * s;
+  double p = 1.0 / 17;
+  p = p * z + 1.0 / 15;
+  p = p * z + 1.0 / 13;
+  p = p * z + 1.0 / 11;
+  p = p * z + 1.0 / 9;
+  p = p * z + 1.0 / 7;
+  p = p * z + 1.0 / 5;
+  p = p * z + 1.0 / 3;
+  return n * 0.69314718055994531 + 2.0 * (s + s * z * p);
+}
+
+inline float Asinh(float x) {
+  const double a = Magnitude(x);
+  const float y = static_cast<float>(LogOf1PlusDouble(a + a * a / (1.0 + RootOf(1.0 + a * a))));
+  return Magnitude(x) < Infinity() ? WithSign(y, x) : x;
+}
+
+inline float Acosh(float x) {
+  const double t = static_cast<double>(x) - 1.0;
+  const float y = static_cast<float>(LogOf1PlusDouble(t + RootOf(t * (t + 2.0))));
+  return x < 1.0f ? QuietNaN() : (x < Infinity() ? y : x);
+}
+
+inline float Atanh(float x) {
+  const double a = Magnitude(x);
+  const float y = static_cast<float>(0.5 * LogOf1PlusDouble(2.0 * a / (1.0 - a)));
+  const float limit = a == 1.0 ? Infinity() : QuietNaN();
+  return WithSign(a < 1.0 ? y : limit, x);
+}
+
+// e^a for 0 <= a <= 90.
+inline double ExpDouble(double a) {
+  const double shifted = a * 1.4426950408889634 + 6755399441055744.0;
+  const double n = shifted - 6755399441055744.0;
+  const double r = a - n * 0.69314718055994531;
+  double e = 1.0 / 39916800;
+  e = e * r + 1.0 / 3628800;
+  e = e * r + 1.0 / 362880;
+  e = e * r + 1.0 / 40320;
+  e = e * r + 1.0 / 5040;
+  e = e * r + 1.0 / 720;
+  e = e * r + 1.0 / 120;
+  e = e * r + 1.0 / 24;
+  e = e * r + 1.0 / 6;
+  e = e * r + 0.5;
+  e = e * r + 1.0;
+  e = e * r + 1.0;
+  const int64_t k = static_cast<int32_t>(__builtin_bit_cast(uint64_t, shifted));
+  return e * __builtin_bit_cast(double, static_cast<uint64_t>(k + 1023) << 52);
+}
+
+inline float Sinh(float x) {
+  const float m = Magnitude(x);
+  const double a = m < 90.0f ? m : 90.0f, z = a * a;
+  const double small = ((((1.0 / 362880 * z + 1.0 / 5040) * z + 1.0 / 120) * z + 1.0 / 6) * z) * a + a;
+  const double e = ExpDouble(a);
+  const float y = WithSign(static_cast<float>(a < 0.5 ? small : 0.5 * (e - 1.0 / e)), x);
+  return x != x ? x : y;
+}
+
+inline float Cosh(float x) {
+  const float m = Magnitude(x);
+  const double e = ExpDouble(m < 90.0f ? m : 90.0f);
+  return x != x ? x : static_cast<float>(0.5 * (e + 1.0 / e));
+}
+
+inline float Tan(float x) {
+  if (!(Magnitude(x) <= kTrigFast)) return TrigSlow(x, 0) / TrigSlow(x, 1);
+  const double c = x;
+  const double shifted = c * 0.63661977236758138 + 6755399441055744.0;
+  const double n = shifted - 6755399441055744.0;
+  const double r = (c - n * 1.5707963267341256) - n * 6.077100506506192e-11, z = r * r;
+  double s = 1.0 / 6227020800;
+  s = s * z - 1.0 / 39916800;
+  s = s * z + 1.0 / 362880;
+  s = s * z - 1.0 / 5040;
+  s = s * z + 1.0 / 120;
+  s = s * z - 1.0 / 6;
+  const double sine = s * z * r + r;
+  double k = 1.0 / 479001600;
+  k = k * z - 1.0 / 3628800;
+  k = k * z + 1.0 / 40320;
+  k = k * z - 1.0 / 720;
+  k = k * z + 1.0 / 24;
+  k = k * z - 0.5;
+  const double cosine = k * z + 1.0;
+  const bool odd = static_cast<int32_t>(__builtin_bit_cast(uint64_t, shifted)) & 1;
+  return static_cast<float>(odd ? -cosine / sine : sine / cosine);
+}
+
 // a^b with the special cases of IEEE 754's pow.
 inline float Pow(float a, float b) {
   const float magnitude_b = Magnitude(b);

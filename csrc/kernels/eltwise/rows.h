@@ -43,6 +43,15 @@ struct UnaryArgs {
   X(gelu_tanh, 0.5f * x * (1.0f + Tanh(T(0.79788456080286536) * (x + T(0.044715) * (x * x * x))))) \
   X(silu, x* Sigmoid(x))                                                              \
   X(mish, Mish(x))                                                                    \
+  X(tan, Tan(x))                                                                      \
+  X(asin, Asin(x))                                                                    \
+  X(acos, Acos(x))                                                                    \
+  X(atan, Atan(x))                                                                    \
+  X(sinh, Sinh(x))                                                                    \
+  X(cosh, Cosh(x))                                                                    \
+  X(asinh, Asinh(x))                                                                  \
+  X(acosh, Acosh(x))                                                                  \
+  X(atanh, Atanh(x))                                                                  \
   X(scale_shift, a* x + b) /* alpha, beta */
 
 // y = f(a, b).

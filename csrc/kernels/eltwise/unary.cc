@@ -43,6 +43,15 @@ bool IsHeavy(UnaryOp which) {
     case UnaryOp::k_gelu_tanh:
     case UnaryOp::k_silu:
     case UnaryOp::k_mish:
+    case UnaryOp::k_tan:
+    case UnaryOp::k_asin:
+    case UnaryOp::k_acos:
+    case UnaryOp::k_atan:
+    case UnaryOp::k_sinh:
+    case UnaryOp::k_cosh:
+    case UnaryOp::k_asinh:
+    case UnaryOp::k_acosh:
+    case UnaryOp::k_atanh:
     case UnaryOp::kSin:
     case UnaryOp::kCos:
       return true;

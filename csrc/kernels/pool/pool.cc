@@ -2,7 +2,7 @@
 // arbitrary.
 //   y[n, o, c] = OP over window taps t with 0 <= o * stride - pad + t * dilation < s  of  x[n, o * stride -
 //   pad + t * dilation, c]
-// Attributes: op max or average; kernel[k], strides[k], dilations[k], pads[2k] (begins, ends),
+// Attributes: op max, average or sum; kernel[k], strides[k], dilations[k], pads[2k] (begins, ends),
 // count_include_pad. The size of the output is that of y's view (so ceil mode needs nothing of its own). An
 // average divides by the number of taps inside x, or with count_include_pad by those inside the padded x. An
 // empty window gives the lowest value, or an average of zero. A sum runs over the window in row-major order; one
@@ -20,7 +20,7 @@
 namespace planish {
 namespace {
 
-constexpr const char* kOps[] = {"max", "average"};
+constexpr const char* kOps[] = {"max", "average", "sum"};
 constexpr int kSpatial = 3;
 constexpr int kTaps = 16;           // gathered before they are accumulated
 constexpr int kLanes = 4;           // partial sums of a global pool
@@ -54,7 +54,7 @@ struct Params {
   int64_t batch, batch_from, batch_to, channels, item;
   int64_t block;    // channels of a task
   int64_t touched;  // bytes read, about
-  bool max, include_pad, bytes;
+  bool max, sum, include_pad, bytes;
   float x_scale, y_scale;
   int32_t x_zero, y_zero, lo, hi;
   const PoolRows* rows;
@@ -132,7 +132,9 @@ void SumWhole(const Params& p, const Range (&r)[kSpatial], const std::byte* x, f
 
 void AverageWindow(const Params& p, const Range (&r)[kSpatial], const std::byte* x, std::byte* y, int64_t n) {
   int64_t divisor = 1;
-  for (const Range& a : r) divisor *= p.include_pad ? a.padded : a.end - a.begin;
+  if (!p.sum) {
+    for (const Range& a : r) divisor *= p.include_pad ? a.padded : a.end - a.begin;
+  }
   const float by = static_cast<float>(std::max<int64_t>(1, divisor));
   for (int64_t c = 0; c < n; c += kChannels) {
     const int64_t m = std::min(kChannels, n - c);
@@ -243,7 +245,9 @@ Built BuildPool(const OpDesc& op) {
         "pool: batch or channels differ; the plan is damaged or of another version");
   const KernelInfo& kernel = ChooseBest(PoolKernels(), op.attrs);
   Params p{};
-  p.max = ChoiceOf(op, "op", op.attrs.String("op", ""), kOps) == 0;
+  const int which = ChoiceOf(op, "op", op.attrs.String("op", ""), kOps);
+  p.max = which == 0;
+  p.sum = which == 2;
   p.bytes = x.dtype == DType::kU8;
   p.include_pad = op.attrs.Int("count_include_pad", 0) != 0;
   p.item = ItemSize(x.dtype);

@@ -214,7 +214,8 @@ class Range(Kind):
 
 @register
 class Resize(Kind):
-    """ONNX Resize of up to three axes: roi input 1 is ignored, scales are input 2, sizes input 3."""
+    """ONNX Resize of up to three axes: roi input 1 is ignored, scales are input 2, sizes input 3; attribute aspect is
+    ONNX's keep_aspect_ratio_policy."""
 
     name = "resize"
     host_inputs = (1, 2, 3)
@@ -235,6 +236,11 @@ class Resize(Kind):
             for a, n in zip(axes, facts.ints(3), strict=True):
                 sizes[a] = n
                 scales[a] = n / shape[a] if shape[a] else 1.0
+            policy = step.attrs.get("aspect", "stretch")
+            if policy != "stretch" and axes:
+                common = (min if policy == "not_larger" else max)(scales[a] for a in axes)
+                for a in axes:
+                    scales[a], sizes[a] = common, int(common * shape[a] + 0.5)
         if min(sizes, default=0) < 0:
             raise ModelError(f"{step.where()}: negative size {sizes}; check the inputs")
         return tuple(sizes), scales
@@ -257,7 +263,7 @@ class Resize(Kind):
             x, y, scales = x.unsqueezed(), y.unsqueezed(), [1.0, *scales]
             changed = [a + 1 for a in changed]
         order = _spatial_order(len(x.shape), changed)
-        attrs = {k: v for k, v in step.attrs.items() if k != "axes"}
+        attrs = {k: v for k, v in step.attrs.items() if k not in ("axes", "aspect")}
         attrs["scales"] = [scales[a] for a in order[1:-1]]
         e.add("resize", [x.permute(order)], [y.permute(order)], attrs)
 

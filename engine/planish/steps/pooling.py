@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from planish.errors import ModelError
+from planish.lowering.lowered import Step
 from planish.runtime.view import channels_last
-from planish.steps.kind import Fact, Facts, Kind, register
+from planish.steps.kind import KINDS, Fact, Facts, Kind, register
 
 if TYPE_CHECKING:
-    from planish.lowering.lowered import Step
     from planish.runtime.emitter import Emitter
 
 Array = npt.NDArray[Any]
@@ -110,6 +111,73 @@ class Pool(Kind):
                 attrs[key] = step.attrs[key]
         y = e.output(0, last)
         e.add("pool", [x.permute(last)], [y.permute(last)], attrs)
+
+
+@register
+class PoolIndices(Kind):
+    """ONNX MaxPool with the positions of the largest values; attributes of the window, column_major."""
+
+    name = "pool_indices"
+
+    def infer(self, step: Step, facts: Facts) -> list[Fact]:
+        (y,) = KINDS["pool"].infer(step, facts)
+        return [y, Fact("int64", y.shape)]
+
+    def emit(self, step: Step, e: Emitter) -> None:
+        x = e.input(0)
+        attrs = {**window_attrs(step, x.shape[2:]), "column_major": step.attrs.get("column_major", 0)}
+        values, indices = (e.output(i) for i in range(2))
+        e.add("pool_indices", [x], [values, indices], attrs)
+
+
+@register
+class Col2Im(Kind):
+    """ONNX Col2Im: columns [N, C · taps, places], image shape, block shape; attributes strides, dilations, pads.
+
+    Each tap adds its places to a strided part of the image.
+    """
+
+    name = "col2im"
+    host_inputs = (1, 2)
+    #: Taps of a block are an instruction each.
+    _MOST_TAPS = 4096
+
+    @staticmethod
+    def plan(step: Step, facts: Facts) -> tuple[tuple[int, ...], list[int], tuple[int, ...], dict[str, Any]]:
+        """(shape of the image, block, places along each axis, window)"""
+        image, block = facts.ints(1), facts.ints(2)
+        taps = prod(block)
+        if len(facts[0].shape) != 3 or min([*image, *block], default=0) < 1 or taps > Col2Im._MOST_TAPS:
+            raise ModelError(f"node '{step.name}' (col2im): blocks {block} of an image {image}; check the model")
+        n, channels, places = facts[0].shape
+        kind = Step(step.kind, step.name, (), (), {k: v for k, v in step.attrs.items() if v} | {"kernel": block})
+        w = window_attrs(kind, image)
+        counts = window_output(step, image, block, w["strides"], w["dilations"], w["pads"])
+        if channels % taps or places != prod(counts):
+            raise ModelError(
+                f"node '{step.name}' (col2im): columns {list(facts[0].shape)} do not hold blocks {block} of an image "
+                f"{image}; check the shapes"
+            )
+        return (n, channels // taps, *image), block, counts, w
+
+    def infer(self, step: Step, facts: Facts) -> list[Fact]:
+        return [Fact(facts[0].dtype, self.plan(step, facts)[0])]
+
+    def emit(self, step: Step, e: Emitter) -> None:
+        shape, block, counts, w = self.plan(step, Facts(step, [e.fact(t) for t in step.inputs]))
+        y = e.output(0)
+        e.add("fill", [], [y], {"value": 0.0})
+        columns = e.reshaped(e.input(0), (*shape[:2], prod(block), *counts))
+        for number, tap in enumerate(np.ndindex(*block)):
+            part, place = y, e.reshaped(columns.part(2, number, 1), (*shape[:2], *counts))
+            for d, t in enumerate(tap):
+                start, step_ = t * w["dilations"][d] - w["pads"][d], w["strides"][d]
+                skipped = max(0, -(start // step_))
+                count = max(0, min(counts[d], -(-(shape[d + 2] - start) // step_)) - skipped)
+                part = part.part(d + 2, start + skipped * step_, count, step_)
+                place = place.part(d + 2, skipped, count)
+            if 0 not in part.shape:
+                e.add("binary", [part, place], [part], {"op": "add"})
 
 
 @register

@@ -13,6 +13,8 @@ from planish.lowering.rules import (  # noqa: F401
     pooling,
     quantization,
     recurrent,
+    sampling,
     selection,
     sequences,
+    signals,
 )

@@ -14,7 +14,9 @@ _UNARY = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Log": "log", "Sqrt": "sqrt",
     "Reciprocal": "reciprocal", "Erf": "erf", "Abs": "abs", "Neg": "neg", "Floor": "floor", "Ceil": "ceil",
     "Round": "round", "Sign": "sign", "Sin": "sin", "Cos": "cos", "HardSwish": "hard_swish", "Softplus": "softplus",
-    "Softsign": "softsign", "Mish": "mish", "Not": "not", "IsNaN": "is_nan",
+    "Softsign": "softsign", "Mish": "mish", "Not": "not", "IsNaN": "is_nan", "Tan": "tan",
+    "Asin": "asin", "Acos": "acos", "Atan": "atan", "Sinh": "sinh", "Cosh": "cosh", "Asinh": "asinh", "Acosh": "acosh",
+    "Atanh": "atanh",
 }  # fmt: skip
 #: Operators with parameters: native name and (attribute, default) pairs.
 _PARAMETRIC: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {

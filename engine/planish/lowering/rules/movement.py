@@ -197,19 +197,24 @@ def lower_resize(b: Builder, node: ir.Node) -> None:
     get = node.attributes
     mode = get.get_string("mode", "nearest")
     coordinate = get.get_string("coordinate_transformation_mode", "half_pixel")
-    if (
-        get.get_int("antialias", 0)
-        or coordinate == "tf_crop_and_resize"
-        or get.get_string("keep_aspect_ratio_policy", "stretch") != "stretch"
-    ):
-        raise Unsupported("antialiasing, tf_crop_and_resize and aspect-ratio policies")
     attrs: dict[str, Any] = {
         "mode": mode, "coordinate": coordinate, "nearest_mode": get.get_string("nearest_mode", "round_prefer_floor"),
         "cubic_a": float(get.get_float("cubic_coeff_a", -0.75)), "exclude_outside": get.get_int("exclude_outside", 0),
     }  # fmt: skip
+    aspect = get.get_string("keep_aspect_ratio_policy", "stretch")
+    if aspect not in ("stretch", "not_larger", "not_smaller"):
+        raise Unsupported(f"keep_aspect_ratio_policy {aspect}")
+    if aspect != "stretch":
+        attrs["aspect"] = aspect
     axes = get.get_ints("axes", None)
     if axes is not None:
         attrs["axes"] = list(axes)
+    antialias = get.get_int("antialias", 0)
+    if antialias or coordinate == "tf_crop_and_resize":
+        require(node.inputs[0], "float32")
+        more = {"antialias": antialias, "extrapolation": float(get.get_float("extrapolation_value", 0.0))}
+        b.lower_to("resample", node, node.inputs, {**attrs, **more})
+        return
     if mode == "nearest":
         rearrange(b, node, "resize", attrs)
         return

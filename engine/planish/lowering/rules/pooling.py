@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from planish.lowering.builder import Builder, Quantized, Target, Unsupported, require, rule
+from planish.lowering.rules.composed import Composer
 from planish.lowering.rules.movement import rearrange
 
 
@@ -24,7 +26,10 @@ def _window(node: ir.Node) -> dict[str, Any]:
 @rule("MaxPool")
 def lower_max_pool(b: Builder, node: ir.Node) -> None:
     if len(node.outputs) > 1 and b.used(node.outputs[1]):
-        raise Unsupported("the indices of MaxPool are used")
+        require(node.inputs[0], "float32", "int8", "uint8")
+        order = {"column_major": node.attributes.get_int("storage_order", 0)}
+        b.lower_to("pool_indices", node, node.inputs, {**_window(node), **order})
+        return
     if node.inputs[0] is not None and node.inputs[0].dtype in (ir.DataType.INT8, ir.DataType.UINT8):
         _max_pool_bytes(b, node)
         return
@@ -64,6 +69,30 @@ def lower_global_average_pool(b: Builder, node: ir.Node) -> None:
 def lower_global_max_pool(b: Builder, node: ir.Node) -> None:
     require(node.inputs[0], "float32")
     rearrange(b, node, "pool", {"op": "max"})
+
+
+@rule("LpPool", "GlobalLpPool")
+def lower_lp_pool(b: Builder, node: ir.Node) -> None:
+    """The root of a window's sum of powers."""
+    require(node.inputs[0], "float32")
+    c = Composer(b, node)
+    order = node.attributes.get_int("p", 2)
+    if order < 1:
+        raise Unsupported(f"a norm of order {order}")
+    x = c.unary("abs", b.tensor(node.inputs[0]))
+    if order != 1:
+        x = c.binary("mul", x, x) if order == 2 else c.binary("pow", x, c.constant(order, np.float32))
+    x = c.step("pool", [x], **(_window(node) if node.op_type == "LpPool" else {}), op="sum")
+    if order != 1:
+        x = c.unary("sqrt", x) if order == 2 else c.binary("pow", x, c.constant(1 / order, np.float32))
+    b.define(node.outputs[0], x)
+
+
+@rule("Col2Im")
+def lower_col2im(b: Builder, node: ir.Node) -> None:
+    require(node.inputs[0], "float32", "float64", "int32", "int64")
+    attrs = {k: list(node.attributes.get_ints(k, ())) for k in ("strides", "dilations", "pads")}
+    b.lower_to("col2im", node, node.inputs, attrs)
 
 
 def average(b: Builder, node: ir.Node, attrs: dict[str, Any]) -> None:
