@@ -24,7 +24,7 @@ bool Always(const TileWork&) { return true; }
 [[maybe_unused]] bool PanelPays(const TileWork& work) {
   const int64_t rest = work.outputs % kPanel;
   const bool half = rest > 0 && rest <= kPanel / 2 && work.outputs < 4 * kPanel;
-  return work.pixels >= 16 ? work.depth <= 256 || half : work.pixels >= 7 && work.depth <= 64;
+  return work.pixels >= 16 ? work.depth <= 192 || half : work.pixels >= 7 && work.depth <= 64;
 }
 
 // Measured: not where it is all beginning and end, which longer blocks of rows share better.
