@@ -22,9 +22,10 @@ bool Always(const TileWork&) { return true; }
 
 // Measured: what it saves after the sums and on a half panel, against widening a panel for each tile.
 [[maybe_unused]] bool PanelPays(const TileWork& work) {
+  if (work.pixels < 16) return work.pixels >= 7 && work.depth <= 64;
   const int64_t rest = work.outputs % kPanel;
-  const bool half = rest > 0 && rest <= kPanel / 2 && work.outputs < 4 * kPanel;
-  return work.pixels >= 16 ? work.depth <= 192 || half : work.pixels >= 7 && work.depth <= 64;
+  const bool half = rest > 0 && rest <= kPanel / 2;
+  return work.depth <= 192 || (half && (work.depth <= 256 || work.outputs < 4 * kPanel));
 }
 
 // Measured: not where it is all beginning and end, which longer blocks of rows share better.
