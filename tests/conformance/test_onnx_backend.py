@@ -18,7 +18,7 @@ def test_case(case: Case) -> None:
     if reason := exception_of(case.name):
         pytest.skip(reason)
     case.test.debug()
-    if case.kind == "PyTorchConverted":
+    if case.kind in ("PyTorchConverted", "PyTorchOperator", "Real"):
         assert not Recorder.fallbacks
     elif case.kind == "Node" and not Recorder.fallbacks:
         native.setdefault(case.operator, set()).add(case.name)
