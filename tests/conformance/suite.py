@@ -31,7 +31,6 @@ EXCEPTIONS = {
     "test_dft_inverse(_opset19)?$": "expects the rounding errors of a float32 transform where the result is zero",
     "test_gradient_of_": "training: no runtime of the onnx package has Gradient",
     "test_loop16_seq_none$": "the suite cannot compare scalars inside a sequence; see tests/lowering/test_sequences.py",
-    "test_resize_downsample_scales_.*_align_corners": "lengths that are not whole numbers",
 }
 
 

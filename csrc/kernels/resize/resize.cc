@@ -170,6 +170,13 @@ struct Rule {
   bool exclude_outside;
 };
 
+// The length that `out` is the whole part of: not a whole number where a scale was given that makes it so.
+float ResizedLength(int64_t in, int64_t out, float scale) {
+  constexpr float kRounding = 1e-3f;  // of a scale that was computed from `out`
+  const float whole = static_cast<float>(out), length = scale * static_cast<float>(in);
+  return length > whole + kRounding && length < whole + 1 ? length : whole;
+}
+
 float SourcePosition(const Rule& r, int64_t o, int64_t in, int64_t out, float scale) {
   const float position = static_cast<float>(o), half = (position + 0.5f) / scale - 0.5f;
   const float n_in = static_cast<float>(in), n_out = static_cast<float>(out);
@@ -181,7 +188,7 @@ float SourcePosition(const Rule& r, int64_t o, int64_t in, int64_t out, float sc
     case kAsymmetric:
       return position / scale;
     case kAlignCorners:
-      return out > 1 ? position * (n_in - 1) / (n_out - 1) : 0.0f;
+      return out > 1 ? position * (n_in - 1) / (ResizedLength(in, out, scale) - 1) : 0.0f;
     default:
       return half;
   }
