@@ -173,13 +173,14 @@ void BindProgram(py::module_& m) {
   m.attr("DTYPES") = py::tuple(names);
 
   py::class_<Program>(m, "Program", "Flat instructions over one arena, for one signature of input shapes.")
-      .def(py::init([](int threads, int64_t byte_budget) {
+      .def(py::init([](int threads, int64_t byte_budget, int64_t step_budget) {
              ProgramOptions options;
              options.threads = threads;
              options.byte_budget = byte_budget;
+             options.step_budget = step_budget;
              return std::make_unique<Program>(options);
            }),
-           py::arg("threads") = 1, py::arg("byte_budget") = int64_t{2} << 30)
+           py::arg("threads") = 1, py::arg("byte_budget") = int64_t{2} << 30, py::arg("step_budget") = int64_t{1} << 40)
       .def("arena", &Program::AddArena, py::arg("nbytes"), "Declares a temporary buffer; returns its number.")
       .def("constant", &Program::AddConstant, py::arg("memory"), "Declares a constant; returns its number.")
       .def("input", &Program::AddInput, py::arg("index"), py::arg("nbytes"))

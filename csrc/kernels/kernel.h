@@ -7,6 +7,7 @@
 // `run` allocates nothing and never throws. Results of integer families are bit-identical for every candidate.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -59,6 +60,11 @@ struct OpDesc {
 struct RunContext {
   std::byte* scratch;  // Built::scratch bytes, 64-byte aligned, contents undefined
   int threads;         // <= OpDesc::threads
+  std::atomic<bool>* bad_index;
+
+  // Says that an index found while running lies outside its axis. The kernel goes on without reading or writing there;
+  // the run then ends with an error that names the step.
+  void ReportIndex() const { bad_index->store(true, std::memory_order_relaxed); }
 };
 
 // operands: the inputs, then the outputs, in the order of OpDesc; nullptr where absent.
@@ -70,11 +76,12 @@ struct Built {
   int64_t scratch = 0;                 // bytes
   std::string kernel;                  // the chosen candidate, for profiles and `inspect`
   std::string reason;                  // why, in a few words; may be empty
+  double work = 0;                     // multiply-adds, where they are not few an element of the operands
 };
 
 template <class Params>
 Built MakeBuilt(RunFn run, const Params& params, std::string kernel, int64_t scratch = 0) {
-  return Built{run, std::make_shared<const Params>(params), scratch, std::move(kernel), {}};
+  return Built{run, std::make_shared<const Params>(params), scratch, std::move(kernel), {}, 0};
 }
 
 struct Family {

@@ -1,7 +1,9 @@
 #include "runtime/program.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 
 #include "base/check.h"
@@ -11,6 +13,7 @@ namespace planish {
 namespace {
 
 constexpr int kMaxOperands = 16;
+constexpr int64_t kRunBudgets = 8;  // arena and outputs together, in byte budgets
 
 // The half-open range of bytes, relative to the buffer's start, that a view touches.
 std::pair<int64_t, int64_t> Extent(const View& v) {
@@ -22,6 +25,16 @@ std::pair<int64_t, int64_t> Extent(const View& v) {
     (span < 0 ? low : high) = CheckedAdd(span < 0 ? low : high, span);
   }
   return {low, CheckedAdd(high, ItemSize(v.dtype))};
+}
+
+// A broadcast view may have more elements than memory has bytes.
+int64_t CheckedElements(const View& v) {
+  int64_t n = 1;
+  for (int i = 0; i < v.rank; ++i) {
+    if (v.shape[i] == 0) return 0;
+  }
+  for (int i = 0; i < v.rank; ++i) n = CheckedMul(n, v.shape[i]);
+  return n;
 }
 
 int64_t Now() {
@@ -59,12 +72,22 @@ int Program::AddOutput(int index, int64_t bytes) {
   return AddBuffer({Space::kOutput, bytes, index, {}});
 }
 
+void Program::CheckWork(double work) const {
+  if (work <= static_cast<double>(options_.step_budget)) return;
+  char text[160];
+  std::snprintf(text, sizeof text,
+                "%.2g operations exceed the budget of %.2g a step; raise SessionOptions.step_budget if this is intended",
+                work, static_cast<double>(options_.step_budget));
+  Fail(text);
+}
+
 void Program::CheckView(const View& view, const Family& family, bool output) const {
   if (view.buffer == -1) return;
   Check(view.buffer >= 0 && view.buffer < static_cast<int>(buffers_.size()) && view.rank >= 0 && view.rank <= kMaxRank,
         "view: no such buffer; this is a bug in planish or a damaged plan");
   const Buffer& buffer = buffers_[static_cast<size_t>(view.buffer)];
   const auto [low, high] = Extent(view);
+  CheckWork(static_cast<double>(CheckedElements(view)));
   Check(low >= 0 && high <= buffer.size, "view: reaches outside its buffer; this is a bug in planish or a damaged plan");
   if (output) {
     Check(buffer.space == Space::kArena || buffer.space == Space::kOutput,
@@ -95,6 +118,7 @@ const Built& Program::Add(std::string label, std::string_view family_name, std::
     for (const View& v : outputs) CheckView(v, *family, true);
     const std::vector<const std::byte*> data = ConstantData(inputs);
     built = family->build(OpDesc{family_name, inputs, outputs, attrs, options_.threads, data});
+    CheckWork(built.work);
   } catch (const Error& e) {
     Fail("step '" + label + "' (" + std::string(family_name) + "): " + e.what());
   }
@@ -177,6 +201,12 @@ void Program::ResolveAddresses() {
 void Program::Finalize() {
   Check(!finalized_, "program: already finalized; this is a bug in planish");
   PlanArena();
+  int64_t bytes = arena_bytes_;
+  for (const int64_t size : output_bytes_) bytes = CheckedAdd(bytes, size);
+  if (bytes / kRunBudgets > options_.byte_budget) {
+    Fail("a run of " + std::to_string(bytes) + " bytes: exceeds " + std::to_string(kRunBudgets) + " times the budget of " +
+         std::to_string(options_.byte_budget) + " bytes a tensor; raise SessionOptions.byte_budget if this is intended");
+  }
   ResolveAddresses();
   finalized_ = true;
 }
@@ -222,6 +252,7 @@ void Program::Run(std::byte* const* inputs, std::byte* const* outputs, int64_t* 
   std::copy_n(outputs, n_out, bases + 1 + n_in);
   std::copy(constant_bases_.begin(), constant_bases_.end(), bases + 1 + n_in + n_out);
 
+  std::atomic<bool> bad_index{false};
   const size_t count = instructions_.size();
   for (size_t i = 0; i < count; ++i) {
     const Instruction& instruction = instructions_[i];
@@ -231,7 +262,7 @@ void Program::Run(std::byte* const* inputs, std::byte* const* outputs, int64_t* 
     for (size_t k = 0; k < operand_count; ++k) {
       pointers[k] = address[k].slot < 0 ? nullptr : bases[address[k].slot] + address[k].offset;
     }
-    RunContext context{nullptr, options_.threads};
+    RunContext context{nullptr, options_.threads, &bad_index};
     if (instruction.scratch_buffer >= 0) {
       const Address& a = addresses_[static_cast<size_t>(instruction.scratch_buffer)];
       context.scratch = bases[a.slot] + a.offset;
@@ -239,6 +270,11 @@ void Program::Run(std::byte* const* inputs, std::byte* const* outputs, int64_t* 
     const int64_t start = nanoseconds ? Now() : 0;
     instruction.run(instruction.params, pointers, context);
     if (nanoseconds) nanoseconds[i] += Now() - start;
+    if (bad_index.load(std::memory_order_relaxed)) {
+      ReleaseArena(std::move(arena));
+      Fail("step '" + steps_[i].label + "' (" + steps_[i].family +
+           "): an index lies outside the axis that it selects from; check the inputs that indices come from");
+    }
   }
   ReleaseArena(std::move(arena));
 }

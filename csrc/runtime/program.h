@@ -21,7 +21,8 @@ enum class Space : uint8_t { kArena, kConstant, kInput, kOutput };
 
 struct ProgramOptions {
   int threads = 1;
-  int64_t byte_budget = int64_t{2} << 30;  // the largest single buffer
+  int64_t byte_budget = int64_t{2} << 30;  // the largest single buffer; a run's memory is at most kRunBudgets of these
+  int64_t step_budget = int64_t{1} << 40;  // the most multiply-adds, or elements touched, of one instruction
   bool guard = false;                      // the arena ends at an unreadable page (for tests)
 };
 
@@ -46,7 +47,7 @@ class Program {
   void Finalize();
 
   // inputs/outputs: pointers in index order, of at least the declared sizes. `nanoseconds`, if not null, has one entry
-  // an instruction, to which the run adds its time.
+  // an instruction, to which the run adds its time. Throws Error where an index found in the data is out of range.
   void Run(std::byte* const* inputs, std::byte* const* outputs, int64_t* nanoseconds = nullptr) const;
 
   int64_t arena_bytes() const { return arena_bytes_; }        // peak, after Finalize
@@ -84,6 +85,7 @@ class Program {
   };
 
   int AddBuffer(Buffer buffer);
+  void CheckWork(double work) const;
   void CheckView(const View& view, const Family& family, bool output) const;
   std::vector<const std::byte*> ConstantData(const std::vector<View>& views) const;  // for OpDesc::data
   void PlanArena();

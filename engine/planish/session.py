@@ -32,7 +32,10 @@ class SessionOptions:
 
     intra_op_num_threads: threads a run may use; 0 takes PLANISH_NUM_THREADS, else the CPUs the process may use.
     enable_profiling: every run adds its time per step, which `end_profiling` returns.
-    byte_budget: the largest tensor, in bytes, that a run may make.
+    byte_budget: the largest tensor, in bytes, that a run may make; all that it holds at a time may take eight times as
+        much.
+    step_budget: the most multiply-adds (or, where there are none, elements) of one step: 2^40 are about 20 seconds of
+        one core. For models from strangers, set both to what they may cost you.
     weight_format: auto lets the cost model choose the form of compressed weights; dense, csr, block1x4, block16x4 and
         codebook force one on the layers that allow it.
     kernels: native family → name of the kernel to force, for tests and comparisons (see `planish doctor`).
@@ -41,6 +44,7 @@ class SessionOptions:
     intra_op_num_threads: int = 0
     enable_profiling: bool = False
     byte_budget: int = 2 << 30
+    step_budget: int = 1 << 40
     kernels: dict[str, str] = field(default_factory=dict)
     weight_format: str = "auto"
     optimized_model_filepath: str = ""
@@ -92,7 +96,8 @@ class InferenceSession:
             raise UsageError(
                 f"intra_op_num_threads: {threads} is not a number of threads; use 0 for all, or a positive number"
             )
-        self._executor = Executor(self._lowered, Settings(threads, options.byte_budget, dict(options.kernels)))
+        settings = Settings(threads, options.byte_budget, options.step_budget, dict(options.kernels))
+        self._executor = Executor(self._lowered, settings)
         self._inputs = {p.name: p for p in self._lowered.inputs}
         self._outputs = {p.name: i for i, p in enumerate(self._lowered.outputs)}
         self._labels = {i: p.labels for i, p in enumerate(self._lowered.outputs) if p.labels}

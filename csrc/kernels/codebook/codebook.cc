@@ -55,6 +55,7 @@ Built BuildLookup(const OpDesc& op, bool conv, bool affine) {
   const double macs = static_cast<double>(s.outputs) * static_cast<double>(s.columns());
   ScheduleStep(p.kernel, &p.weights, macs, op.threads, &p.step);
   Built built = MakeBuilt(&RunCodebook, p, p.kernel.name, p.step.scratch() * op.threads);
+  built.work = p.step.work;
   built.reason = std::to_string(s.bits) + " bits a weight";
   return built;
 }

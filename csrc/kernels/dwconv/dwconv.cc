@@ -352,10 +352,10 @@ Memory PackPairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line
   return packed;
 }
 
-Built BuildDwconv(const OpDesc& op) {
-  DepthwiseProblem p = Describe(op);
+namespace {
+
+Built ChooseAndSchedule(DepthwiseProblem& p, const OpDesc& op) {
   const std::string forced = op.attrs.ForcedKernel();
-  if (p.map.pixels == 0) return MakeBuilt(&RunNothing, 0, "empty");
   if (forced == "reference") {
     return MakeBuilt(&RunDepthwiseReference, p, forced, p.map.taps * static_cast<int64_t>(sizeof(char*)));
   }
@@ -364,6 +364,17 @@ Built BuildDwconv(const OpDesc& op) {
   Schedule(p, kernel, op.threads);
   const RunFn run = kernel.inputs == DepthwiseInputs::kColumns ? &Run<ColumnRun> : &Run<TapRun>;
   return MakeBuilt(run, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
+}
+
+}  // namespace
+
+Built BuildDwconv(const OpDesc& op) {
+  DepthwiseProblem p = Describe(op);
+  if (p.map.pixels == 0) return MakeBuilt(&RunNothing, 0, "empty");
+  Built built = ChooseAndSchedule(p, op);
+  built.work = static_cast<double>(p.map.pixels) * static_cast<double>(p.map.taps) *
+               static_cast<double>(std::max<int64_t>(1, p.channels));
+  return built;
 }
 
 std::span<const KernelInfo> DwconvKernels() { return kKernels; }

@@ -300,13 +300,17 @@ MatmulParams Describe(const OpDesc& op) {
   return p;
 }
 
+double Macs(const MatmulParams& p) {
+  return static_cast<double>(p.batches) * static_cast<double>(p.M) * static_cast<double>(p.N) *
+         static_cast<double>(p.K);
+}
+
 void ScheduleMatmul(MatmulParams& p, const TileKernel& kernel, int threads) {
   p.kernel = &kernel;
   const int64_t item = ItemSize(p.lhs), panels = DivideUp(p.N, kPanel);
   p.panel_bytes = CheckedMul(CheckedMul(PackedDepth(p), kPanel), item);
   p.block_panels = std::clamp<int64_t>(kBlockBytes / std::max<int64_t>(1, p.panel_bytes), 1, panels);
-  const double macs = static_cast<double>(p.batches) * static_cast<double>(p.M) * static_cast<double>(p.N) *
-                      static_cast<double>(p.K);
+  const double macs = Macs(p);
   const int64_t wanted = threads == 1 ? 1 : static_cast<int64_t>(std::clamp(macs / 1e6, 1.0, 4.0 * threads));
   p.block_panels = std::min(p.block_panels, std::max<int64_t>(2, DivideUp(panels * p.batches, wanted)));
   p.blocks = DivideUp(panels, p.block_panels);
@@ -334,10 +338,16 @@ Built BuildBatchMatmul(const OpDesc& op) {
   MatmulParams p = Describe(op);
   if (op.outputs[0].elements() == 0) return MakeBuilt(&RunNothing, 0, "empty");
   const std::string forced = op.attrs.ForcedKernel();
-  if (forced == "reference") return MakeBuilt(&RunMatmulReference, p, forced);
-  const TileKernel& kernel = ChooseTile(p.lhs, {p.M, p.N, p.K}, forced);
-  ScheduleMatmul(p, kernel, op.threads);
-  return MakeBuilt(&RunMatmul, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
+  Built built;
+  if (forced == "reference") {
+    built = MakeBuilt(&RunMatmulReference, p, forced);
+  } else {
+    const TileKernel& kernel = ChooseTile(p.lhs, {p.M, p.N, p.K}, forced);
+    ScheduleMatmul(p, kernel, op.threads);
+    built = MakeBuilt(&RunMatmul, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
+  }
+  built.work = Macs(p);
+  return built;
 }
 
 }  // namespace planish

@@ -1,6 +1,8 @@
 // Builds the families gemm and conv: validates a description completely, then chooses the micro-kernel and the schedule.
 #include "kernels/gemm/gemm.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "kernels/gemm/layer.h"
 
@@ -115,10 +117,8 @@ Problem Describe(const OpDesc& op, bool conv) {
   return p;
 }
 
-Built Build(const OpDesc& op, bool conv) {
-  Problem p = Describe(op, conv);
+Built Choose(Problem& p, const OpDesc& op) {
   const std::string forced = op.attrs.ForcedKernel();
-  if (p.map.pixels == 0) return MakeBuilt(&RunNothing, 0, "empty");
   if (forced == "reference") {
     return MakeBuilt(&RunReference, p, forced, p.shape.taps * static_cast<int64_t>(sizeof(char*)));
   }
@@ -128,6 +128,15 @@ Built Build(const OpDesc& op, bool conv) {
   const TileKernel& kernel = ChooseTile(p.lhs, work, forced, {w, bytes});
   Schedule(p, kernel, op.threads);
   return MakeBuilt(&RunTiles, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
+}
+
+Built Build(const OpDesc& op, bool conv) {
+  Problem p = Describe(op, conv);
+  if (p.map.pixels == 0) return MakeBuilt(&RunNothing, 0, "empty");
+  Built built = Choose(p, op);
+  built.work = static_cast<double>(p.map.pixels) * static_cast<double>(p.shape.taps) *
+               std::max(1.0, static_cast<double>(p.shape.depth) * static_cast<double>(p.shape.outputs));
+  return built;
 }
 
 }  // namespace

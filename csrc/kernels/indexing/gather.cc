@@ -22,8 +22,8 @@ void RunGather(const void* params, std::byte* const* operands, const RunContext&
                for (int64_t i = 0; i < n; ++i) {
                  const int64_t index = ReadIndex(at[1] + i * p.slices.inner(1), p.wide, p.size);
                  const std::byte* x = at[0] + i * p.slices.inner(0);
-                 CopySlice(p.slice, p.item, InRange(index, p.size) ? x + index * p.pitch : nullptr,
-                           at[2] + i * p.slices.inner(2));
+                 if (!InRange(index, p.size)) return context.ReportIndex();
+                 CopySlice(p.slice, p.item, x + index * p.pitch, at[2] + i * p.slices.inner(2));
                }
              });
 }
@@ -36,11 +36,11 @@ struct ElementsParams {
 
 void RunElements(const void* params, std::byte* const* operands, const RunContext& context) {
   const ElementsParams& p = *static_cast<const ElementsParams*>(params);
-  static constexpr std::byte kZero[8] = {};
   ForEachRow(p.nest, operands, p.item + 8, context.threads, [&](std::byte* const* at, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
       const int64_t index = ReadIndex(at[1] + i * p.nest.inner(1), p.wide, p.size);
-      const std::byte* from = InRange(index, p.size) ? at[0] + i * p.nest.inner(0) + index * p.pitch : kZero;
+      if (!InRange(index, p.size)) return context.ReportIndex();
+      const std::byte* from = at[0] + i * p.nest.inner(0) + index * p.pitch;
       std::memcpy(at[2] + i * p.nest.inner(2), from, static_cast<size_t>(p.item));
     }
   });
@@ -62,13 +62,12 @@ void RunGatherNd(const void* params, std::byte* const* operands, const RunContex
     for (int64_t i = 0; i < n; ++i) {
       const std::byte* from = at[0] + i * p.outer.inner(0);
       const std::byte* tuple = at[1] + i * p.outer.inner(1);
-      bool valid = true;
       for (int k = 0; k < p.tuple; ++k) {
         const int64_t index = ReadIndex(tuple + k * p.tuple_pitch, p.wide, p.size[k]);
-        valid = valid && InRange(index, p.size[k]);
-        if (valid) from += index * p.pitch[k];
+        if (!InRange(index, p.size[k])) return context.ReportIndex();
+        from += index * p.pitch[k];
       }
-      CopySlice(p.slice, p.item, valid ? from : nullptr, at[2] + i * p.outer.inner(2));
+      CopySlice(p.slice, p.item, from, at[2] + i * p.outer.inner(2));
     }
   });
 }

@@ -1,7 +1,8 @@
 // Reading tensors of indices, and copying and combining slices: what the families of this folder share.
 //
-// Indices are data: they are checked while running. A negative index counts from the end; what is still out
-// of range reads as zero and is not written.
+// Indices are data: they are checked while running. A negative index counts from the end; one that is still out
+// of range is reported (RunContext::ReportIndex), nothing is read or written there, and what the operation leaves
+// in its output is undefined. Only one_hot takes any index.
 #pragma once
 
 #include <cstring>
@@ -76,21 +77,18 @@ inline void CopyItem(int64_t item, const std::byte* from, std::byte* to) {
   }
 }
 
-// Copies every element of operand 0 to operand 1; a null source writes zeros.
+// Copies every element of operand 0 to operand 1.
 inline void CopySlice(const Nest<2>& nest, int64_t item, const std::byte* from, std::byte* to) {
-  static constexpr std::byte kZero[8] = {};
   const int64_t n = nest.length(), step = nest.inner(1);
   const bool contiguous = nest.inner(0) == item && step == item;
-  if (nest.rows == 1 && n == 1) return CopyItem(item, from ? from : kZero, to);
-  if (nest.rows == 1 && contiguous && from) {
+  if (nest.rows == 1 && n == 1) return CopyItem(item, from, to);
+  if (nest.rows == 1 && contiguous) {
     std::memcpy(to, from, static_cast<size_t>(n * item));
     return;
   }
-  std::byte* const both[2] = {const_cast<std::byte*>(from ? from : to), to};
+  std::byte* const both[2] = {const_cast<std::byte*>(from), to};
   WalkRows(nest, both, 0, nest.rows, [&](std::byte* const* at) {
-    if (!from) {
-      CopyItems(item, kZero, 0, at[1], step, n);
-    } else if (contiguous) {
+    if (contiguous) {
       std::memcpy(at[1], at[0], static_cast<size_t>(n * item));
     } else {
       CopyItems(item, at[0], nest.inner(0), at[1], step, n);

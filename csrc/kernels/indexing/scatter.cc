@@ -65,14 +65,14 @@ struct ElementsParams {
   bool wide;
 };
 
-void RunElements(const void* params, std::byte* const* operands, const RunContext&) {
+void RunElements(const void* params, std::byte* const* operands, const RunContext& context) {
   const ElementsParams& p = *static_cast<const ElementsParams*>(params);
   CopySlice(p.copy, p.item, operands[0], operands[3]);
   std::byte* const three[3] = {operands[1], operands[2], operands[3]};
   WalkRows(p.updates, three, 0, p.updates.rows, [&](std::byte* const* at) {
     for (int64_t i = 0; i < p.updates.length(); ++i) {
       const int64_t index = ReadIndex(at[0] + i * p.updates.inner(0), p.wide, p.size);
-      if (!InRange(index, p.size)) continue;
+      if (!InRange(index, p.size)) return context.ReportIndex();
       p.combine(at[1] + i * p.updates.inner(1), at[2] + i * p.updates.inner(2) + index * p.pitch);
     }
   });
@@ -89,7 +89,7 @@ struct NdParams {
   bool wide, replace;
 };
 
-void RunNd(const void* params, std::byte* const* operands, const RunContext&) {
+void RunNd(const void* params, std::byte* const* operands, const RunContext& context) {
   const NdParams& p = *static_cast<const NdParams*>(params);
   std::byte* y = operands[3];
   CopySlice(p.copy, p.item, operands[0], y);
@@ -97,7 +97,7 @@ void RunNd(const void* params, std::byte* const* operands, const RunContext&) {
     int64_t offset = 0;
     for (int k = 0; k < p.tuple; ++k) {
       const int64_t index = ReadIndex(tuple + k * p.tuple_pitch, p.wide, p.size[k]);
-      if (!InRange(index, p.size[k])) return;
+      if (!InRange(index, p.size[k])) return context.ReportIndex();
       offset += index * p.pitch[k];
     }
     if (p.replace) return CopySlice(p.slice, p.item, update, y + offset);

@@ -269,8 +269,14 @@ Built BuildPool(const OpDesc& op) {
     p.block = (p.channels / op.threads + 63) / 64 * 64;
   if (y.elements() == 0) return BuildNothing(kernel.name);
   p.touched = y.elements() * p.item;
-  for (const Axis& a : p.axis) p.touched *= std::min<int64_t>(16, std::min(a.kernel, a.in));
-  return MakeBuilt(&Run, p, kernel.name);
+  double work = static_cast<double>(y.elements());
+  for (const Axis& a : p.axis) {
+    p.touched *= std::min<int64_t>(16, std::min(a.kernel, a.in));
+    work *= static_cast<double>(std::min(a.kernel, a.in));
+  }
+  Built built = MakeBuilt(&Run, p, kernel.name);
+  built.work = work;
+  return built;
 }
 
 }  // namespace planish

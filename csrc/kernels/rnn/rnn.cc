@@ -349,7 +349,10 @@ Built Build(const OpDesc& op, Cell cell, std::span<const KernelInfo> kernels) {
   const KernelInfo& kernel = ChooseBest(kernels, op.attrs);
   p.kernel = &ChooseTile(DType::kF32, {p.batch, 1, 1}, std::string("f32_") + kernel.name);
   p.rows = &RnnRowsFor(kernel.isa);
-  return MakeBuilt(&Run, p, kernel.name, Divide(p, nullptr).bytes);
+  Built built = MakeBuilt(&Run, p, kernel.name, Divide(p, nullptr).bytes);
+  built.work = static_cast<double>(p.steps) * static_cast<double>(p.batch) * static_cast<double>(p.w.outputs) *
+               static_cast<double>(CheckedAdd(p.w.depth, p.units));
+  return built;
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ Built BuildSpmm(const OpDesc& op, bool conv) {
   ScheduleStep(p.kernel, &p.weights, macs, op.threads, &p.step);
   const int64_t scratch = p.step.scratch() * op.threads;
   Built built = MakeBuilt(&RunSpmm, p, p.kernel.name, scratch);
+  built.work = p.step.work;
   built.reason =
       std::to_string(packed.blocks) + " blocks of " + std::to_string(shape.groups() * shape.columns());
   return built;

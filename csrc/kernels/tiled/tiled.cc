@@ -143,6 +143,7 @@ void ScheduleStep(const TiledKernel& kernel, const void* weights, double macs, i
     s->capacity *= 2;
   s->tiles = (s->map.pixels + s->capacity - 1) / s->capacity;
   const double total = macs * static_cast<double>(s->map.pixels);
+  s->work = total + static_cast<double>(s->map.pixels) * static_cast<double>(s->map.taps * s->words);
   const int64_t useful = std::clamp<int64_t>(static_cast<int64_t>(total / kTaskMacs), 1, 2 * threads);
   s->parts = threads == 1 ? 1
                           : std::clamp<int64_t>((useful + s->tiles - 1) / std::max<int64_t>(1, s->tiles), 1,

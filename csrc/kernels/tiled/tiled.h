@@ -68,6 +68,7 @@ struct TiledStep {
   // The schedule.
   int64_t capacity, tiles, parts;
   int64_t rows_bytes, tile_bytes, work_bytes;
+  double work;  // multiply-adds, and words gathered
   int64_t scratch() const { return rows_bytes + tile_bytes + work_bytes; }  // bytes a worker
 };
 

@@ -38,6 +38,7 @@ class Settings:
 
     threads: int = 1
     byte_budget: int = 2 << 30
+    step_budget: int = 1 << 40
     forced: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -90,7 +91,7 @@ def specialise(
     given = [t for t in known if t not in constants.facts]
     emitted_inputs = _used(live, facts, given)
     results = [t for t in dict.fromkeys(needed) if t in produced]
-    program = _core.Program(threads=settings.threads, byte_budget=settings.byte_budget)
+    program = _core.Program(settings.threads, settings.byte_budget, settings.step_budget)
     emitter = Emitter(program, facts, constants, settings.forced)
     _declare_ports(emitter, emitted_inputs, results)
     _place_concatenations(emitter, live, set(results))
