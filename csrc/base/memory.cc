@@ -31,6 +31,22 @@ std::shared_ptr<void> Unmapper(std::byte* base, int64_t bytes) {
   return std::shared_ptr<void>(base, [bytes](void* p) { munmap(p, static_cast<size_t>(bytes)); });
 }
 
+// Files of at most this size are read, not mapped: a file that is cut short while it is mapped ends the process with
+// SIGBUS as soon as what is missing is touched. Larger ones must be replaced by renaming, never written into.
+constexpr int64_t kReadBelow = 16 << 20;
+
+// Exactly `size` bytes of a file; throws Error where it is shorter.
+void ReadFile(int fd, std::byte* to, int64_t size, const std::string& path) {
+  while (size > 0) {
+    const ssize_t n = read(fd, to, static_cast<size_t>(size));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) Fail(path + ": cannot read the file (" + std::strerror(errno) + "); copy it to a local disk");
+    if (n == 0) Fail(path + ": the file became shorter while it was read; copy or export it again");
+    to += n;
+    size -= n;
+  }
+}
+
 struct FileDescriptor {
   int fd;
   ~FileDescriptor() {
@@ -43,7 +59,11 @@ struct FileDescriptor {
 Memory Memory::Allocate(int64_t size) {
   Check(size >= 0, "memory: a negative size; this is a bug in planish");
   const int64_t bytes = AlignUp(CheckedAdd(size, kTail));
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr int64_t kWholePages = INT64_MAX;  // all on the heap, which AddressSanitizer watches
+#else
   constexpr int64_t kWholePages = 1 << 20;
+#endif
   if (bytes >= kWholePages) {
     std::byte* base = MapPages(bytes, PROT_READ | PROT_WRITE);
     madvise(base, static_cast<size_t>(bytes), MADV_HUGEPAGE);
@@ -70,6 +90,11 @@ Memory Memory::MapFile(const std::string& path) {
   if (file.fd < 0 || fstat(file.fd, &info) != 0) Fail(path + ": cannot open the file (" + std::strerror(errno) + "); check the path");
   if (!S_ISREG(info.st_mode)) Fail(path + ": not a regular file; give the path of a file");
   const int64_t size = info.st_size;
+  if (size <= kReadBelow) {
+    Memory memory = Allocate(size);
+    ReadFile(file.fd, memory.data, size, path);
+    return memory;
+  }
   const int64_t pages = AlignUp(size + kTail, PageSize());
   std::byte* base = MapPages(pages, PROT_READ);
   std::shared_ptr<void> owner = Unmapper(base, pages);

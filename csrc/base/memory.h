@@ -25,7 +25,7 @@ struct Memory {
   static Memory Allocate(int64_t size);
   // As Allocate, but ends `slack` bytes before an unreadable page, aligned to `alignment` where slack allows.
   static Memory AllocateGuarded(int64_t size, int64_t slack, int64_t alignment);
-  // A file mapped read-only; its last page is completed by an anonymous one, so the tail is readable.
+  // A file's contents: read where it is small, else mapped read-only (memory.cc: what must not happen to it then).
   static Memory MapFile(const std::string& path);
   // A 64-byte aligned part; throws Error if it is not inside this block.
   Memory Slice(int64_t offset, int64_t bytes) const;

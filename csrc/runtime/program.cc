@@ -6,6 +6,10 @@
 #include <cstdio>
 #include <cstring>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "base/check.h"
 #include "base/thread_pool.h"
 
@@ -14,6 +18,20 @@ namespace {
 
 constexpr int kMaxOperands = 16;
 constexpr int64_t kRunBudgets = 8;  // arena and outputs together, in byte budgets
+
+// Under AddressSanitizer the buffers of an arena share no memory, and between them lies what must not be touched.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kWatched = true;
+void Forbid(const std::byte* from, int64_t bytes) { ASAN_POISON_MEMORY_REGION(from, static_cast<size_t>(bytes)); }
+void Permit(const std::byte* from, int64_t bytes) { ASAN_UNPOISON_MEMORY_REGION(from, static_cast<size_t>(bytes)); }
+#else
+constexpr bool kWatched = false;
+void Forbid(const std::byte*, int64_t) {}
+void Permit(const std::byte*, int64_t) {}
+#endif
+
+// What a buffer takes of the arena.
+int64_t Room(int64_t size) { return AlignUp(size) + (kWatched ? kTail + kAlignment : 0); }
 
 // The half-open range of bytes, relative to the buffer's start, that a view touches.
 std::pair<int64_t, int64_t> Extent(const View& v) {
@@ -151,14 +169,14 @@ void Program::PlanArena() {
   for (Buffer* b : order) {
     int64_t offset = 0;
     for (const Buffer* p : placed) {
-      const bool together = p->first_use <= b->last_use && b->first_use <= p->last_use;
+      const bool together = kWatched || (p->first_use <= b->last_use && b->first_use <= p->last_use);
       if (!together) continue;
-      if (offset + AlignUp(b->size) <= p->offset) break;
-      offset = std::max(offset, p->offset + AlignUp(p->size));
+      if (offset + Room(b->size) <= p->offset) break;
+      offset = std::max(offset, p->offset + Room(p->size));
     }
     b->offset = offset;
-    arena_bytes_ = std::max(arena_bytes_, CheckedAdd(offset, AlignUp(b->size)));
-    total_bytes_ = CheckedAdd(total_bytes_, AlignUp(b->size));
+    arena_bytes_ = std::max(arena_bytes_, CheckedAdd(offset, Room(b->size)));
+    total_bytes_ = CheckedAdd(total_bytes_, Room(b->size));
     placed.insert(std::upper_bound(placed.begin(), placed.end(), b,
                                    [](const Buffer* x, const Buffer* y) { return x->offset < y->offset; }),
                   b);
@@ -219,8 +237,15 @@ std::unique_ptr<Memory> Program::AcquireArena() const {
   for (std::atomic<Memory*>& slot : spare_arenas_) {
     if (Memory* spare = slot.exchange(nullptr, std::memory_order_acquire)) return std::unique_ptr<Memory>(spare);
   }
-  return std::make_unique<Memory>(options_.guard ? Memory::AllocateGuarded(arena_bytes_, 0, kAlignment)
-                                                 : Memory::Allocate(arena_bytes_));
+  if (options_.guard) return std::make_unique<Memory>(Memory::AllocateGuarded(arena_bytes_, 0, kAlignment));
+  auto arena = std::make_unique<Memory>(Memory::Allocate(arena_bytes_));
+  if (kWatched) {
+    Forbid(arena->data, arena_bytes_);
+    for (const Buffer& b : buffers_) {
+      if (b.space == Space::kArena && b.first_use >= 0) Permit(arena->data + b.offset, b.size + kTail);
+    }
+  }
+  return arena;
 }
 
 void Program::ReleaseArena(std::unique_ptr<Memory> arena) const {

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 
 class PlanishError(Exception):
-    """Base of every error that planish raises on purpose."""
+    """Base of every error that planish raises on purpose. Names from a model cannot break its message's one line."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(" ".join(a.splitlines()) if isinstance(a, str) else a for a in args))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says in short; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 class ModelError(PlanishError):

@@ -2,8 +2,10 @@
 
 Layout, little-endian. Header (64 bytes): magic, format version, number of sections, file size, CRC-32C of the header
 and the table with this field zero. Table: per section 32 bytes: kind, CRC-32C, offset, size, reserved. Sections start
-at multiples of 64 bytes, in the table's order, with zeros between them; the weights at a multiple of 4096, so that they
-are mapped and never copied.
+at multiples of 64 bytes, in the table's order, with zeros between them; the weights at a multiple of 4096, so that
+those of plans above 16 MiB are mapped and never copied. A mapped plan must not be changed in place: a process that has
+it open would read what was written, or end with SIGBUS where it was cut short. Write a new file and rename it, as
+`export` does.
 
 Section 1, the manifest, is JSON: ports, steps, and a table of constants (offset, size, dtype and shape, or packed
 format). Section 2 holds the constants' bytes. Everything is checked before the first instruction is built, and again by
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from planish import _core
-from planish.errors import PlanError, UsageError
+from planish.errors import PlanError, UsageError, first_line
 from planish.files import atomic_writer
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Port, Step, captured_by
 from planish.runtime.control import fits_body
@@ -217,7 +219,7 @@ def load(source: str | os.PathLike[str] | bytes) -> Lowered:
         manifest = json.loads(bytes(sections[_MANIFEST]))
         return _Reader(where, manifest, sections[_CONSTANTS]).read()
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
-        raise PlanError(f"{where}: the plan's contents are malformed ({error}); export it again") from error
+        raise PlanError(f"{where}: the plan's contents are malformed ({first_line(error)}); export it again") from error
 
 
 def _sections(where: str, memory: _core.Memory) -> dict[int, _core.Memory]:
@@ -244,7 +246,7 @@ def _sections(where: str, memory: _core.Memory) -> dict[int, _core.Memory]:
     sections: dict[int, _core.Memory] = {}
     for i in range(count):
         kind, expected, offset, length = _ENTRY.unpack_from(data, _HEADER.size + i * _ENTRY.size)
-        if offset < end or any(data[end:offset]):
+        if offset < end or bytes(data[end:offset]).strip(b"\0"):
             raise PlanError(f"{where}: the space between sections was altered; copy or export it again")
         end = offset + length
         part = memory.slice(offset, length)
@@ -263,6 +265,7 @@ class _Reader:
         self.where = where
         self.manifest = manifest
         self.data = constants
+        self.packed: set[int] = set()  # constants that only kernels can read
         self.count = int(manifest["tensors"])
         if not 0 <= self.count <= 1 << 24:
             raise self.damaged("the number of tensors")
@@ -277,12 +280,16 @@ class _Reader:
             self.lowered.constants[self.tensor(entry["tensor"])] = self.constant(entry)
         known = set(self.lowered.constants)
         self.lowered.defaults = [self.port(p) for p in self.manifest["defaults"]]
+        self.packed = {t for t, value in self.lowered.constants.items() if isinstance(value, Packed)}
         self.lowered.inputs = [self.port(p) for p in self.manifest["inputs"]]
-        known.update(p.tensor for p in self.lowered.inputs)
+        fed = {p.tensor for p in self.lowered.inputs}
+        names = {p.name for p in self.lowered.inputs}
+        if not len(fed - known) == len(names) == len(self.lowered.inputs):
+            raise self.damaged("an input")
+        known.update(fed)
         self.lowered.steps = self.steps(self.manifest["steps"], known)
         self.lowered.outputs = [self.port(p) for p in self.manifest["outputs"]]
-        packed = {t for t, value in self.lowered.constants.items() if isinstance(value, Packed)}
-        if any(p.tensor not in known - packed for p in self.lowered.outputs):
+        if any(p.tensor not in known - self.packed for p in self.lowered.outputs):
             raise self.damaged("an output")
         return self.lowered
 
@@ -318,7 +325,7 @@ class _Reader:
 
     def port(self, entry: dict[str, Any]) -> Port:
         shape = entry["shape"]
-        if shape is not None and not all(d is None or isinstance(d, (int, str)) for d in shape):
+        if shape is not None and not all(d is None or type(d) is str or (type(d) is int and d >= 0) for d in shape):
             raise self.damaged("a shape")
         labels = entry["labels"]
         if not (all(type(v) is int for v in labels) or all(isinstance(v, str) for v in labels)):
@@ -343,12 +350,14 @@ class _Reader:
             for t in inputs:
                 if t != ABSENT and self.tensor(t) not in known:
                     raise self.damaged(f"an input of step '{name}'")
+            if kind == "onnx" and not self.packed.isdisjoint(inputs):
+                raise self.damaged(f"an input of step '{name}'")
             made = [self.tensor(t) for t in outputs if t != ABSENT]
             if not _has_sound_attrs(kind, attrs) or len(set(made)) < len(made) or not known.isdisjoint(made):
                 raise self.damaged(f"step '{name}'")
             if kind in _CONTROL:
                 attrs = {**attrs, "branches": [self.branch(b, set(known)) for b in attrs["branches"]]}
-            known.update(outputs)
+            known.update(made)
             step = Step(str(kind), str(name), tuple(inputs), tuple(outputs), attrs, str(origin))
             if kind in _CONTROL and not self.is_sound(step):
                 raise self.damaged(f"step '{name}'")

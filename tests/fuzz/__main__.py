@@ -7,6 +7,7 @@ finding's case and traceback are written to the folder of --findings; `--case N`
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="worker processes")
     parser.add_argument("--findings", type=Path, default=Path("build/fuzz"), metavar="DIR")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended still prints what it saw
     warnings.simplefilter("ignore")
     targets = [TARGETS[name]() for name in given.targets or TARGETS]
     if given.case is not None:

@@ -55,9 +55,7 @@ def rng_of(target: str, seed: int, number: int) -> Rng:
 
 def options(**more: Any) -> planish.SessionOptions:
     """Single-threaded sessions with small budgets."""
-    return planish.SessionOptions(
-        intra_op_num_threads=1, byte_budget=BYTE_BUDGET, step_budget=STEP_BUDGET, **more
-    )
+    return planish.SessionOptions(intra_op_num_threads=1, byte_budget=BYTE_BUDGET, step_budget=STEP_BUDGET, **more)
 
 
 def pick(rng: Rng, items: Any) -> Any:

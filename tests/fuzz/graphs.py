@@ -10,7 +10,7 @@ from tests.fuzz.generate import Array, random_graph
 
 
 class Graphs:
-    """The session's results against those of the reference evaluator, twice, so that the second run reuses the arena."""
+    """Sessions' results against those of the reference evaluator, twice, so that the second run reuses the arena."""
 
     name = "graphs"
     stages = ("loaded", "native", "compared")

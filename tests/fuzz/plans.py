@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from typing import Any
 
 import planish
-from planish import plan
+from planish import _core, plan
 from planish.steps import KINDS
 from tests.fuzz import corpus
 from tests.fuzz.case import Case, Reach, Rng, chance, options, pick
@@ -32,12 +33,12 @@ class Plans:
         manifest, constants = split(data)
         if chance(rng, 0.15):
             constants = flipped(rng, constants, cut=False)
-        text = json.dumps(manifest)
         if chance(rng, 0.05):
-            text = flipped(rng, text.encode(), cut=False).decode("latin1")
+            text = flipped(rng, json.dumps(manifest).encode(), cut=False).decode("latin1")
         else:
             for _ in range(int(rng.geometric(0.5))):
-                mutate_manifest(rng, manifest)
+                with contextlib.suppress(TypeError, IndexError, KeyError, AttributeError):  # mutated beyond mutating
+                    mutate_manifest(rng, manifest)
             text = json.dumps(manifest)
         made = join(text.encode(), constants)
         if chance(rng, 0.03):
@@ -58,11 +59,15 @@ class Plans:
 
 
 def split(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """A sound plan's manifest and constants."""
-    from planish import _core
+    """A sound plan's manifest, the caller's own, and constants."""
+    if data not in _texts:
+        sections = plan._sections("seed", _core.Memory.copy_of(data))
+        _texts[data] = bytes(sections[plan._MANIFEST]), bytes(sections[plan._CONSTANTS])
+    text, constants = _texts[data]
+    return json.loads(text), constants
 
-    sections = plan._sections("seed", _core.Memory.copy_of(data))
-    return json.loads(bytes(sections[plan._MANIFEST])), bytes(sections[plan._CONSTANTS])
+
+_texts: dict[bytes, tuple[bytes, bytes]] = {}
 
 
 def join(manifest: bytes, constants: bytes) -> bytes:
@@ -105,7 +110,9 @@ def mutate_manifest(rng: Rng, manifest: dict[str, Any]) -> None:
         mutate_leaf(rng, manifest[pick(rng, ("constants", "inputs", "outputs", "constants"))])
         return
     step = pick(rng, steps)
-    edit = pick(rng, (_kind, _attribute, _attribute, _attribute, _attribute, _new_attribute, _operand, _operand, _order))
+    edit = pick(
+        rng, (_kind, _attribute, _attribute, _attribute, _attribute, _new_attribute, _operand, _operand, _order)
+    )
     edit(rng, manifest, step)
 
 
@@ -209,15 +216,13 @@ def _every_step() -> list[Any]:
 def _every_attribute() -> list[Any]:
     if "attrs" not in _pool:
         pairs = {(k, json.dumps(v)) for s in _every_step() for k, v in s[4].items() if k != "branches"}
-        pairs.add(("kernels", json.dumps({f: "reference" for f in ("gemm", "conv", "pool", "reduce", "copy")})))
+        pairs.add(("kernels", json.dumps(dict.fromkeys(("gemm", "conv", "pool", "reduce", "copy"), "reference"))))
         pairs.update(("kernels", json.dumps({f: k})) for f, k in _kernels())
         _pool["attrs"] = sorted(pairs)
     return _pool["attrs"]
 
 
 def _kernels() -> list[tuple[str, str]]:
-    from planish import _core
-
     return [(k[0], k[1]) for k in _core.kernels()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from pathlib import Path
@@ -250,3 +251,21 @@ def test_weights_above_two_gibibytes_are_mapped_not_read(tmp_path: Path) -> None
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert weight_of(model).shape == (rows, 1)
     assert grown < 2**18  # KiB
+
+
+def test_a_negative_dimension_is_an_unknown_one() -> None:
+    """onnx's shape inference takes it for a size, and ends the process at an assertion."""
+    constants = [onh.from_array(np.array([v]), n) for n, v in (("s", 4), ("e", -3), ("a", 0), ("t", 1))]
+    node = oh.make_node("Slice", ["x", "s", "e", "a", "t"], ["y"])
+    x, y = oh.make_tensor_value_info("x", F, [-1]), oh.make_tensor_value_info("y", F, [None])
+    graph = oh.make_graph([node], "g", [x], [y], constants)
+    model = canonicalise(load_model(oh.make_model(graph, opset_imports=[oh.make_opsetid("", 18)], ir_version=8)))
+    assert model.graph.inputs[0].shape == onnx_ir.Shape([None])
+
+
+def test_names_that_are_not_utf8_are_an_error() -> None:
+    data = small_model().SerializeToString()
+    for name in (b"MatMul", b"Relu", b"mm", b"w"):
+        with contextlib.suppress(ModelError):
+            canonicalise(load_model(data.replace(name, name[:-1] + b"\xff")))
+    assert "malformed" in str(error_of(data.replace(b"Relu", b"Rel\xff")))

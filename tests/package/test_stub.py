@@ -87,4 +87,9 @@ def test_the_stub_names_what_the_module_has() -> None:
 def test_special_methods_of_the_stub_exist() -> None:
     memory = _core.Memory.copy_of(b"abc")
     assert (len(memory), bytes(memoryview(memory))) == (3, b"abc")
-    assert signature(_core.Program.__init__) == [("self", False), ("threads", True), ("byte_budget", True), ("step_budget", True)]
+    assert signature(_core.Program.__init__) == [
+        ("self", False),
+        ("threads", True),
+        ("byte_budget", True),
+        ("step_budget", True),
+    ]

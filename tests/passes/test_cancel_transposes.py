@@ -43,6 +43,12 @@ def settle(apply: Any, body: str, y: str = "2,3,4,5", x: str = "2,3,4,5") -> Any
         ("i = Constant <value_ints = [1]> () m = ReduceMean(t, i) h = Sub(t, m)", ["ReduceMean", "Sub"]),
         ("a, b = Split <axis = 1, num_outputs = 2> (t) h = Concat <axis = 1> (b, a)", ["Split", "Concat"]),
         (
+            "k = Constant <value = float[2,5,1,1] {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0}> ()"
+            " r = Constant <value_ints = [2, 3]> () m = ReduceMax <keepdims = 1> (t, r) c = Concat <axis = -1> (m, k)"
+            " s = ReduceSum <keepdims = 1> (c, r) h = Add(t, s)",
+            ["ReduceMax", "Concat", "ReduceSum", "Add"],
+        ),
+        (
             "s = Constant <value_ints = [0, 0]> () e = Constant <value_ints = [9, 9]> () c = Slice(t, s, e) h = Neg(c)",
             ["Slice", "Neg"],
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import struct
@@ -16,6 +17,7 @@ import planish
 from planish import _core, plan
 
 GARBAGE = {"node": "AAAA", "op": "Relu", "opset": 21, "captured": []}
+RELU = base64.b64encode(helper.make_node("Relu", ["a"], ["b"]).SerializeToString()).decode()
 
 
 def small_model() -> bytes:
@@ -166,6 +168,23 @@ def test_an_output_that_cannot_be_written(exported):
         lambda m: (m["steps"][0].__setitem__(0, "sequence"), m["steps"][0][4].update(op=["SequenceAt"])),
         lambda m: (m["steps"][0].__setitem__(0, "sequence"), m["steps"][0][4].update(op="SequenceAt")),
         lambda m: (m["steps"][0].__setitem__(0, "sequence"), m["steps"][0][4].update(op="SequenceLength")),
+        lambda m: m["inputs"].append(m["inputs"][0] | {"name": "x2"}),
+        lambda m: m["inputs"].append(m["inputs"][0] | {"tensor": m["steps"][0][3][0]}),
+        lambda m: m["inputs"][0].update(shape=[1, 3, -4, 4]),
+        lambda m: m["inputs"][0].update(shape=[True, 3, 4, 4]),
+        lambda m: m["steps"][-1][4].update(N=True),
+        lambda m: m["steps"][-1][4].update(dtype=["float32"]),
+        lambda m: m["steps"][-1][4].update(N=1 << 60),
+        lambda m: m["steps"][-1].__setitem__(3, [-1]),
+        lambda m: m["constants"][0].update(offset="0"),
+        lambda m: m["steps"][0].__setitem__(slice(0, 2), ["no\nkind", "a\nname"]),
+        lambda m: m["steps"][0].__setitem__(
+            slice(0, 5), ["onnx", "s", m["steps"][0][2][:2], m["steps"][0][3], {**GARBAGE, "node": RELU}]
+        ),
+        lambda m: m["steps"][0].__setitem__(
+            slice(0, 5),
+            ["onnx", "s", m["steps"][0][2][:1], m["steps"][0][3], {**GARBAGE, "node": RELU, "opset": 1 << 64}],
+        ),
     ],
     ids=[
         "branches",
@@ -181,6 +200,18 @@ def test_an_output_that_cannot_be_written(exported):
         "odd operator",
         "no sequence",
         "length",
+        "one tensor, two inputs",
+        "one name, two inputs",
+        "negative",
+        "truth",
+        "a width of truth",
+        "types",
+        "overflow",
+        "no output",
+        "offset",
+        "lines",
+        "weights for numbers",
+        "opset",
     ],
 )
 def test_a_manifest_with_sound_checksums_and_wrong_contents_is_an_error(exported, change):
@@ -188,8 +219,9 @@ def test_a_manifest_with_sound_checksums_and_wrong_contents_is_an_error(exported
     dtype = []
     damaged = altered(path, lambda m: (change(m), dtype.append(m["inputs"][0]["dtype"])))
     x = np.zeros((1, 3, 4, 4), object if dtype == ["object"] else np.float32)
-    with pytest.raises(planish.PlanishError):
+    with pytest.raises(planish.PlanishError) as error:
         planish.InferenceSession(damaged).run(None, {"x": x})
+    assert "\n" not in str(error.value)
 
 
 def altered(path, change) -> bytes:
@@ -242,3 +274,11 @@ def test_a_loop_that_does_not_fit_its_body_is_an_error(tmp_path, change):
     np.testing.assert_array_equal(planish.InferenceSession(path).run(None, feeds)[0], np.full(4, 3, np.float32))
     with pytest.raises(planish.PlanishError):
         planish.InferenceSession(altered(path, lambda m: change(loop_of(m)))).run(None, feeds)
+
+
+def test_a_small_plan_may_be_cut_short_once_it_is_loaded(exported):
+    session, path = exported
+    x = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    loaded = planish.InferenceSession(path)
+    os.truncate(path, 100)
+    np.testing.assert_array_equal(loaded.run(None, {"x": x})[0], session.run(None, {"x": x})[0])

@@ -94,12 +94,14 @@ def test_shapes_that_do_not_fit_name_the_node():
     assert "\n" not in str(error.value)
 
 
-def test_known_indices_outside_are_an_error_and_computed_ones_read_zero():
+def test_indices_outside_are_an_error():
     x = np.arange(1, 4, dtype=np.float32)
     session = planish.InferenceSession(parse("y = Gather (x, i)", "float[n] x, int64[m] i", "float[m] y"))
     assert session.run(None, {"x": x, "i": np.int64([2, -3])})[0].tolist() == [3, 1]
     for bad in (3, -4, 2**62):
-        assert session.run(None, {"x": x, "i": np.int64([0, bad])})[0].tolist() == [1, 0]
+        with pytest.raises(planish.PlanishError, match=r"\(gather\): an index lies outside the axis"):
+            session.run(None, {"x": x, "i": np.int64([0, bad])})
+    assert session.run(None, {"x": x, "i": np.int64([0])})[0].tolist() == [1]  # and the session lives on
     model = parse("y = Gather (x, i)", "float[n] x", "float[m] y", constants={"i": np.int64([0, 3])})
     with pytest.raises(planish.PlanishError, match="index 3 is outside axis 0 of size 3"):
         planish.InferenceSession(model).run(None, {"x": x})
@@ -112,6 +114,61 @@ def test_a_tensor_beyond_the_budget_is_an_error():
         with pytest.raises(planish.PlanishError) as error:
             session.run(None, {"x": np.ones(1, np.float32), "s": np.int64(shape)})
         assert "\n" not in str(error.value)
+
+
+def test_a_step_beyond_its_budget_is_an_error():
+    """Little memory, endless work: a sum over a broadcast; and a product, for a budget of its own."""
+    model = parse("e = Expand (x, s) y = ReduceSum<keepdims = 0> (e)", "float[n] x, int64[k] s", "float y")
+    feeds = {"x": np.ones(1, np.float32), "s": np.int64([1 << 21, 1 << 21])}
+    with pytest.raises(planish.PlanishError, match=r"operations exceed the budget of 1.1e\+12 a step; raise Session"):
+        planish.InferenceSession(model).run(None, feeds)
+    model = parse("y = MatMul (a, b)", "float[n,m] a, float[m,l] b", "float[n,l] y")
+    a = np.ones((100, 100), np.float32)
+    session = planish.InferenceSession(model, planish.SessionOptions(step_budget=999_999))
+    with pytest.raises(planish.PlanishError, match=r"1e\+06 operations exceed the budget"):
+        session.run(None, {"a": a, "b": a})
+    session.run(None, {"a": a, "b": a[:, :99]})
+
+
+def test_the_memory_of_a_run_is_bounded():
+    body = " ".join(f"y{i} = Expand (x, s)" for i in range(20))
+    outputs = ", ".join(f"float[p{i}] y{i}" for i in range(20))
+    options = planish.SessionOptions(byte_budget=1 << 20)
+    session = planish.InferenceSession(parse(body, "float[n] x, int64[k] s", outputs), options)
+    with pytest.raises(planish.PlanishError, match=r"a run of .* bytes: exceeds 8 times the budget"):
+        session.run(None, {"x": np.ones(1, np.float32), "s": np.int64([1 << 18])})
+
+
+def test_a_tile_of_many_repetitions_is_few_instructions():
+    model = parse("y = Tile (x, r)", "float[a,b,c] x", "float[d,e,f] y", constants={"r": np.int64([30, 1, 40])})
+    session = planish.InferenceSession(model)
+    x = np.arange(6, dtype=np.float32).reshape(1, 3, 2)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], np.tile(x, (30, 1, 40)))
+    segment = session.executor.first_segment({session.lowered.inputs[0].tensor: x})
+    assert len(segment.program.steps) <= 3
+
+
+def test_a_slice_of_an_endless_step():
+    model = parse(
+        "y = Slice (x, s, e, a, t) z = Slice (y, s, e, a, t)",
+        "float[n,m] x",
+        "float[k,m] y, float[l,m] z",
+        constants={"s": np.int64([0]), "e": np.int64([9]), "a": np.int64([0]), "t": np.int64([1 << 51])},
+    )
+    x = np.ones((3, 2), np.float32)
+    assert [r.shape for r in planish.InferenceSession(model).run(None, {"x": x})] == [(1, 2), (1, 2)]
+
+
+def test_results_that_nobody_wants_are_no_results():
+    """A step whose outputs are all left out, above one whose input is."""
+    model = parse(
+        "a, , c = LSTM<hidden_size = 2> (x, w, r) b = Clip (x, , h) y = Relu (b)",
+        "float[t,n,3] x",
+        "float[t,n,3] y",
+        constants={"w": np.ones((1, 8, 3), np.float32), "r": np.ones((1, 8, 2), np.float32), "h": np.float32(1)},
+    )
+    (y,) = planish.InferenceSession(model).run(None, {"x": np.full((1, 1, 3), 2, np.float32)})
+    assert y.tolist() == [[[1, 1, 1]]]
 
 
 def test_nan_and_infinity_pass_through_float_and_are_defined_in_bytes():

@@ -63,7 +63,10 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 
 
 def _from_proto(proto: onnx.ModelProto, where: str, folder: Path | None) -> onnx_ir.Model:
-    check_model_proto(proto, where)
+    try:
+        check_model_proto(proto, where)
+    except (TypeError, ValueError) as error:  # texts that are not UTF-8 are bytes to protobuf
+        raise ModelError(f"{where}: malformed: {first_cause(error)}; export the model again") from None
     proto = densify_sparse_tensors(proto, where)
     proto, labels = detach_zip_maps(proto, where)
     try:
@@ -76,12 +79,23 @@ def _from_proto(proto: onnx.ModelProto, where: str, folder: Path | None) -> onnx
 
 
 def _normalise(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
-    """Numbered nodes, unique names, topological order in every graph."""
+    """Numbered nodes, unique names, topological order in every graph, and no negative dimensions."""
     number_nodes(model)
     make_names_unique(model)
+    for inner in [model.graph, *model.graph.subgraphs(), *(function.graph for function in model.functions.values())]:
+        for value in [*inner.inputs, *inner.outputs, *(v for node in inner for v in node.outputs)]:
+            _forget_negative_dimensions(value)
     try:
         for graph in [model.graph, *(function.graph for function in model.functions.values())]:
             graph.sort()
     except ValueError:
         raise ModelError(f"{where}: the graph contains a cycle; export the model again") from None
     return model
+
+
+def _forget_negative_dimensions(value: onnx_ir.Value) -> None:
+    """Some exporters write -1 for a dimension that is not known; onnx's shape inference takes it for a size, and aborts
+    the process."""
+    shape = value.shape
+    if shape is not None and any(isinstance(d, int) and d < 0 for d in shape):
+        value.shape = onnx_ir.Shape([None if isinstance(d, int) and d < 0 else d for d in shape])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from planish import _core
-from planish.errors import ModelError
+from planish.errors import ModelError, first_line
 from planish.importing.zip_maps import ZIP_MAPS
 from planish.lowering import rules  # noqa: F401  (fills RULES)
 from planish.lowering.builder import RULES, Builder, Unsupported, UnsupportedType, origin_of, port, require
@@ -39,20 +39,17 @@ def lower(model: ir.Model, weight_format: str = "auto") -> Lowered:
 def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
     """Lowers a graph's nodes in order."""
     for node in graph:
-        if node in builder.done or _is_constant(builder, node):
-            continue
-        _complete_types(node)
-        if node in builder.late:
-            builder.late.pop(node)()
+        if node in builder.done:
             continue
         try:
             _lower_node(builder, node)
         except Unsupported as reason:
             _discard_partial(builder, node)
             builder.fall_back(node, str(reason))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
             raise ModelError(
-                f"node '{node.name}' ({origin_of(node)}): malformed ({error}); check the model with onnx.checker"
+                f"node '{node.name}' ({origin_of(node)}): malformed ({first_line(error)}); check the model with "
+                "onnx.checker"
             ) from error
 
 

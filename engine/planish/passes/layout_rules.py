@@ -48,7 +48,9 @@ def adapt(node: onnx_ir.Node, perm: Sequence[int]) -> Adapt | None:
         return _nothing if all(_is_scalar(v) for v in node.inputs[1:]) else None
     if operator in BROADCASTING:
         return _adapt_operands(node, perm)
-    if operator in ("Concat", "Split", "Softmax", "LogSoftmax", "Hardmax"):
+    if operator == "Concat":
+        return _adapt_concat(node, perm)
+    if operator in ("Split", "Softmax", "LogSoftmax", "Hardmax"):
         return _adapt_axis(node, perm)
     if operator in _REDUCTIONS and int_attribute(node, "keepdims", 1):
         return _adapt_axes_input(node, perm, 1)
@@ -93,6 +95,19 @@ def _adapt_axis(node: onnx_ir.Node, perm: Sequence[int]) -> Adapt:
 
     def apply() -> None:
         node.attributes["axis"] = onnx_ir.AttrInt64("axis", axis)
+
+    return apply
+
+
+def _adapt_concat(node: onnx_ir.Node, perm: Sequence[int]) -> Adapt | None:
+    """The axis, and the pieces that are constants."""
+    turn_axis, turn_pieces = _adapt_axis(node, perm), _adapt_operands(node, perm)
+    if turn_pieces is None:
+        return None
+
+    def apply() -> None:
+        turn_axis()
+        turn_pieces()
 
     return apply
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from planish.errors import ModelError
+from planish.errors import ModelError, first_line
 from planish.lowering.lowered import Step
 
 #: An array, a list of arrays (a sequence), or None (an absent input or an empty optional).
@@ -24,8 +24,7 @@ def evaluate(step: Step, values: Sequence[Value]) -> list[Value]:
         results = evaluator.run(None, feeds)
     except Exception as error:
         types = ", ".join(map(_describe, values))
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{step.where(types)}: {text}; check the node's attributes and inputs") from error
+        raise ModelError(f"{step.where(types)}: {first_line(error)}; check the node's attributes and inputs") from error
     found = dict(zip([o for o in node.output if o], results, strict=True))
     return [_owned(found[o]) if o else np.empty(0, np.float32) for o in node.output]
 
@@ -68,21 +67,24 @@ def _make_evaluator(step: Step, values: Sequence[Value]) -> tuple[Any, Any]:
 
     try:
         node = onnx.NodeProto.FromString(base64.b64decode(step.attrs["node"]))
-    except Exception as error:  # protobuf's own type, and base64's
+        given = dict(zip([*node.input, *step.attrs["captured"]], values, strict=True))
+        opsets = [helper.make_opsetid("", step.attrs["opset"])]
+        if len(node.output) != len(step.outputs):
+            raise ValueError("the number of outputs")
+    except Exception as error:  # protobuf's own types, base64's, and names that do not fit the operands
         raise ModelError(f"{step.where()}: its description is damaged; export the plan again") from error
-    given = dict(zip([*node.input, *step.attrs["captured"]], values, strict=True))
     inputs = [helper.make_value_info(name, _type_of(value)) for name, value in given.items() if name]
     outputs = [helper.make_value_info(n, onnx.TypeProto()) for n in node.output if n]
     graph = helper.make_graph([node], "fallback", inputs, outputs)
-    opsets = [helper.make_opsetid("", step.attrs["opset"])]
     if node.domain:
         opsets.append(helper.make_opsetid(node.domain, 1))
     model = helper.make_model(graph, opset_imports=opsets)
     try:
         return node, ReferenceEvaluator(model)
     except Exception as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{step.where()}: cannot run: {text}; `planish inspect` lists what runs") from error
+        raise ModelError(
+            f"{step.where()}: cannot run: {first_line(error)}; `planish inspect` lists what runs"
+        ) from error
 
 
 def _type_of(value: Value) -> Any:

@@ -8,7 +8,8 @@ segment ends; the executor runs it, learns the values, and specialises the rest 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planish import _core
-from planish.errors import ModelError, PlanishError
+from planish.errors import ModelError, PlanishError, first_line
 from planish.lowering.lowered import ABSENT, Lowered, Step
 from planish.runtime.constants import Constants
 from planish.runtime.emitter import Emitter, Placement
@@ -30,6 +31,8 @@ Array = npt.NDArray[Any]
 VALUE_LIMIT = 1024
 #: Kinds of steps that never enter a Program.
 OUTSIDE = frozenset({"onnx", "loop", "scan", "sequence", "sequence_map"})
+#: More elements than any memory has; beyond, sizes in bytes would not fit 64 bits.
+_MOST_ELEMENTS = 1 << 56
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ def _infer(steps: Sequence[Step], facts: dict[int, Fact]) -> tuple[list[Step], l
                 queue.extend(reversed(_branch(step, given)))
                 continue
             inferred = kind.infer(step, given)
+            _check_facts(inferred)
             _evaluate(step, given, inferred)
             facts.update((t, f) for t, f in zip(step.outputs, inferred, strict=True) if t != ABSENT)
         except NeedsValue as need:
@@ -137,6 +141,16 @@ def _runs_outside(step: Step, facts: Mapping[int, Fact]) -> bool:
         fact = facts.get(step.inputs[0]) if step.inputs else None
         return fact is not None and fact.dtype not in ITEM_SIZES
     return step.kind in OUTSIDE
+
+
+def _check_facts(facts: Sequence[Fact]) -> None:
+    """What attributes of a plan can spoil: the type's name, and the shape."""
+    for fact in facts:
+        if not isinstance(fact.dtype, str):
+            raise ValueError(f"{fact.dtype!r} is no element type")
+        sound = all((type(n) is int or isinstance(n, np.integer)) and n >= 0 for n in fact.shape)
+        if not sound or prod(max(1, n) for n in fact.shape) > _MOST_ELEMENTS:  # strides of empty tensors count too
+            raise ValueError(f"{list(fact.shape)} is no shape")
 
 
 def _branch(step: Step, given: Facts) -> list[Step]:
@@ -195,7 +209,7 @@ def _live_steps(done: list[Step], facts: Mapping[int, Fact], needed: Iterable[in
     wanted = set(needed)
     live = []
     for step in reversed(done):
-        hit = [t for t in step.outputs if t in wanted]
+        hit = [t for t in step.outputs if t in wanted and t != ABSENT]
         if not hit:
             continue
         live.append(step)
@@ -260,12 +274,19 @@ def _emit(emitter: Emitter, step: Step) -> None:
     if all(t == ABSENT or emitter.facts[t].value is not None for t in step.outputs):
         return
     emitter.step = step
-    try:
+    with _named(step, emitter.facts):
         KINDS[step.kind].emit(step, emitter)
+
+
+@contextlib.contextmanager
+def _named(step: Step, facts: Mapping[int, Fact]) -> Iterator[None]:
+    """Errors inside are ModelErrors that name the step."""
+    try:
+        yield
     except PlanishError as error:
-        raise ModelError(f"{_where(step, emitter.facts)}: {error}") from None
+        raise ModelError(f"{_where(step, facts)}: {error}") from None
     except _MALFORMED as error:
-        raise _malformed(step, emitter.facts, error) from error
+        raise _malformed(step, facts, error) from error
 
 
 #: What attributes or shapes that no valid model has raise in shape rules and emission.
@@ -283,9 +304,9 @@ _MALFORMED = (
 
 
 def _malformed(step: Step, facts: Mapping[int, Fact], error: Exception) -> ModelError:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ModelError(
-        f"{_where(step, facts)}: does not fit its inputs or attributes ({text}); check the model with onnx.checker"
+        f"{_where(step, facts)}: does not fit its inputs or attributes ({first_line(error)}); check the model with "
+        "onnx.checker"
     )
 
 
@@ -308,4 +329,5 @@ def _deliver(emitter: Emitter, results: list[int]) -> None:
             continue
         emitter.step = Step("copy", f"output {tensor}", (), ())
         row = View(target, 0, fact.dtype, fact.shape, row_major(fact.shape, view.itemsize))
-        emitter.add("copy", [view], [row])
+        with _named(emitter.step, emitter.facts):
+            emitter.add("copy", [view], [row])

@@ -76,7 +76,7 @@ class View:
         shape, strides = list(self.shape), list(self.strides)
         offset = self.offset + (start * strides[axis] if size and 0 not in shape else 0)
         shape[axis] = size
-        strides[axis] *= step
+        strides[axis] *= step if size > 1 else 1  # a step from one element to none may be of any length
         return View(self.buffer, offset, self.dtype, tuple(shape), tuple(strides))
 
     def broadcast(self, shape: tuple[int, ...]) -> View:

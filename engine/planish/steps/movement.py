@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -155,19 +156,27 @@ class Tile(Kind):
         x, y = e.input(0), e.output(0)
         if 0 in y.shape:
             return
-        _tile(e, x, y, 0)
+        repeated = [a for a in range(len(x.shape)) if x.shape[a] != y.shape[a]]
+        for a in repeated[:-1]:
+            wider = e.temporary(x.dtype, (*x.shape[:a], y.shape[a], *x.shape[a + 1 :]))
+            _repeat(e, x, wider, a)
+            x = wider
+        _repeat(e, x, y, repeated[-1] if repeated else 0)
 
 
-def _tile(e: Emitter, x: View, y: View, axis: int) -> None:
-    """Copies x into every repetition along `axis` and the axes after it, one axis at a time where the rank allows no
-    more."""
-    for a in range(axis, len(x.shape)):
-        repeats = y.shape[a] // x.shape[a]
-        if repeats > 1:
-            for r in range(repeats):
-                _tile(e, x, y.part(a, r * x.shape[a], x.shape[a]), a + 1)
-            return
-    e.add("copy", [x], [y])
+def _repeat(e: Emitter, x: View, y: View, axis: int) -> None:
+    """Copies x into y as often as it fits along `axis`: by one axis more, along which the source does not move."""
+    if x.shape == y.shape:
+        e.add("copy", [x], [y])
+        return
+    outer, size, inner = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
+    rows, whole = e.reshaped(x, (outer, size, inner)), (outer, y.shape[axis] // size, size, inner)
+    source = View(rows.buffer, rows.offset, rows.dtype, whole, (rows.strides[0], 0, *rows.strides[1:]))
+    target = y.reshape(whole)
+    if target is not None:
+        e.add("copy", [source], [target])
+        return
+    e.add("copy", [e.reshaped(e.dense(source), y.shape)], [y])
 
 
 @register
