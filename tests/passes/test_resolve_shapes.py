@@ -58,3 +58,12 @@ def test_a_second_run_has_nothing_to_do(apply: Any) -> None:
     text = """<ir_version: 10, opset_import: ["" : 21]> g (float[5] x) => (float[5] y) { h = Abs(x)  y = Relu(h) }"""
     model = apply(resolve_shapes, text)
     assert not resolve_shapes(model)
+
+
+def test_endless_parameters_are_not_followed() -> None:
+    """onnx's shape arithmetic would take minutes over the positions, or more memory than there is."""
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float[4] x, int64[50000000] s) => (float[n] y, float[k] z) { y = Slice(x, s, s)  z = Squeeze(x, s) }"""
+    model = load_model(onnx.parser.parse_model(text))
+    assert resolve_shapes(model)
+    assert model.graph.outputs[0].shape is not None

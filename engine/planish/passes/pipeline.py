@@ -72,6 +72,14 @@ PASSES: tuple[Pass, ...] = (
 MAX_ROUNDS = 8
 
 
+#: What a pass raises on a node that contradicts its operator in a way that no schema expresses, such as pads of odd
+#: length or a dimension of more than 64 bits.
+_MALFORMED = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError,
+    onnx_ir.serde.SerdeError,
+)  # fmt: skip
+
+
 def canonicalise(model: onnx_ir.Model, *, stop_after: str | None = None, verify: bool | None = None) -> onnx_ir.Model:
     """Bring a loaded model into the canonical form that lowering and compression work on.
 
@@ -113,7 +121,6 @@ def _run(run_pass: Pass, model: onnx_ir.Model) -> bool:
         return run_pass(model)
     except PlanishError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, onnx_ir.serde.SerdeError) as error:
-        # A node that contradicts its operator in a way that no schema expresses, such as pads of odd length.
+    except _MALFORMED as error:
         detail = first_cause(error)
         raise ModelError(f"pass {run_pass.__name__}: {type(error).__name__}: {detail}; check the model") from error

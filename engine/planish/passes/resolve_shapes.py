@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import onnx
 import onnx.shape_inference
 import onnx_ir
 
-from planish.passes.patterns import graphs_of, is_float, subgraphs_of
+from planish.passes.patterns import graphs_of, is_float, nodes_of, subgraphs_of
 from planish.passes.weightless import weightless_proto
 
 #: Initializers up to this size are shown to inference: they may be shapes, axes, sizes.
 _SHAPE_BYTES = 1024
+
+#: Operators whose inputs, all but the first, say what to do: shapes, axes, positions; and the most numbers that are
+#: followed there.
+_PARAMETERISED = (
+    "ConstantOfShape", "Expand", "Pad", "ReduceMax", "ReduceMean", "ReduceSum", "Reshape", "Resize", "Slice", "Squeeze",
+    "Tile", "Unsqueeze",
+)  # fmt: skip
+_LONGEST_PARAMETER = 1024
 
 _FOLLOWED = ("Add", "Sub", "Mul", "Div")
 
@@ -41,7 +50,7 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
     _forget(values)
     proto = weightless_proto(model, _SHAPE_BYTES)
     _record(model.graph, _infer(proto, shape_arithmetic=False).graph)
-    if any(map(_is_open, values)):
+    if any(map(_is_open, values)) and not any(map(_is_endless_parameter, _parameters(model))):
         floats = {str(value.name) for value in values if is_float(value)}
         _forget(values)
         _hide_float_arithmetic(proto.graph, floats)
@@ -83,6 +92,19 @@ def _hide_float_arithmetic(graph: onnx.GraphProto, floats: set[str]) -> None:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _hide_float_arithmetic(attribute.g, floats)
+
+
+def _parameters(model: onnx_ir.Model) -> Iterator[onnx_ir.Value]:
+    """The inputs of operators by which they know a shape, axes or positions."""
+    for node in nodes_of(model, *_PARAMETERISED):
+        yield from (v for v in node.inputs[0 if node.op_type == "ConstantOfShape" else 1 :] if v is not None)
+
+
+def _is_endless_parameter(value: onnx_ir.Value) -> bool:
+    """Whether a parameter has more elements than any tensor has axes, by far: onnx's shape arithmetic would go through
+    all of them, and take minutes or all memory."""
+    dims = () if value.shape is None else value.shape.dims
+    return any(isinstance(d, int) and d > _LONGEST_PARAMETER for d in dims)
 
 
 def _is_open(value: onnx_ir.Value) -> bool:
