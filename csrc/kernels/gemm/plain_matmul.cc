@@ -75,8 +75,10 @@ Built BuildPlainMatmul(const OpDesc& op) {
   CheckedMul(CheckedMul(y.elements(), 8), p.K);
   if (y.elements() == 0) return BuildNothing("scalar");
   p.rows = MakeNest<3>({&lhs, &rhs, &rows});
-  if (a.dtype == DType::kF64) return MakeBuilt(&Run<double>, p, "scalar");
-  return MakeBuilt(ItemSize(a.dtype) == 4 ? &Run<uint32_t> : &Run<uint64_t>, p, "scalar");
+  const RunFn integer = ItemSize(a.dtype) == 4 ? &Run<uint32_t> : &Run<uint64_t>;
+  Built built = MakeBuilt(a.dtype == DType::kF64 ? &Run<double> : integer, p, "scalar");
+  built.work = static_cast<double>(y.elements()) * static_cast<double>(p.K);
+  return built;
 }
 
 }  // namespace planish
