@@ -107,6 +107,14 @@ def test_indices_outside_are_an_error():
         planish.InferenceSession(model).run(None, {"x": x})
 
 
+def test_constant_indices_outside_do_not_hold_up_loading():
+    """onnx.reference goes through as many choices as the largest index says."""
+    model = parse("y = GatherElements<axis = -1> (k, k) z = Neg (x)", "float[n] x", "int64[2,1] y, float[n] z",
+                  constants={"k": np.int64([[0], [1 << 47]])})  # fmt: skip
+    with pytest.raises(planish.PlanishError, match="an index lies outside the axis"):
+        planish.InferenceSession(model).run(None, {"x": np.ones(2, np.float32)})
+
+
 def test_a_tensor_beyond_the_budget_is_an_error():
     model = parse("y = Expand (x, s)", "float[n] x, int64[k] s", "float[p,q] y")
     session = planish.InferenceSession(model, planish.SessionOptions(byte_budget=1 << 20))

@@ -25,6 +25,13 @@ _RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
 
+#: Operators on which the reference evaluator may spend hours, or all memory, for operands of a few bytes; they run
+#: natively, or not before they are asked for.
+_UNBOUNDED = frozenset({
+    "AveragePool", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GatherElements", "LpPool", "MaxPool",
+    "QLinearConv",
+})  # fmt: skip
+
 
 def evaluate(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array] | None:
     """The outputs of a standard-domain `node` for constant inputs (None where left out).
@@ -47,8 +54,8 @@ def evaluate(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array] 
 
 
 def evaluate_by_reference(node: onnx_ir.Node, arrays: Sequence[Array | None], opset: int) -> list[Array] | None:
-    """The outputs of `node` through `onnx.reference`; None where it cannot, or the operator is random."""
-    if node.op_type in _RANDOM or node.domain != "":
+    """The outputs of `node` through `onnx.reference`; None where it cannot, might never end, or is random."""
+    if node.op_type in _RANDOM | _UNBOUNDED or node.domain != "":
         return None
     import onnx
     from onnx.reference import ReferenceEvaluator
