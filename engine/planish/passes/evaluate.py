@@ -28,8 +28,8 @@ _RANDOM = frozenset(
 #: Operators on which the reference evaluator may spend hours, or all memory, for operands of a few bytes; they run
 #: natively, or not before they are asked for.
 _UNBOUNDED = frozenset({
-    "AveragePool", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GatherElements", "LpPool", "MaxPool",
-    "QLinearConv",
+    "AveragePool", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GatherElements", "LpPool",
+    "MaxPool", "QLinearConv",
 })  # fmt: skip
 
 
