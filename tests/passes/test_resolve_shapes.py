@@ -65,5 +65,5 @@ def test_endless_parameters_are_not_followed() -> None:
     text = """<ir_version: 8, opset_import: ["" : 18]>
     g (float[4] x, int64[50000000] s) => (float[n] y, float[k] z) { y = Slice(x, s, s)  z = Squeeze(x, s) }"""
     model = load_model(onnx.parser.parse_model(text))
-    assert resolve_shapes(model)
-    assert model.graph.outputs[0].shape is not None
+    resolve_shapes(model)
+    assert [str(v.shape) for v in model.graph.outputs] == ["[n]", "[k]"]

@@ -111,7 +111,7 @@ def test_constant_indices_outside_do_not_hold_up_loading():
     """onnx.reference goes through as many choices as the largest index says."""
     model = parse("y = GatherElements<axis = -1> (k, k) z = Neg (x)", "float[n] x", "int64[2,1] y, float[n] z",
                   constants={"k": np.int64([[0], [1 << 47]])})  # fmt: skip
-    with pytest.raises(planish.PlanishError, match="an index lies outside the axis"):
+    with pytest.raises(planish.PlanishError, match="index"):
         planish.InferenceSession(model).run(None, {"x": np.ones(2, np.float32)})
 
 

@@ -42,7 +42,13 @@ def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
         if node in builder.done:
             continue
         try:
-            _lower_node(builder, node)
+            if _is_constant(builder, node):
+                continue
+            _complete_types(node)
+            if node in builder.late:
+                builder.late.pop(node)()
+            else:
+                _lower_node(builder, node)
         except Unsupported as reason:
             _discard_partial(builder, node)
             builder.fall_back(node, str(reason))
