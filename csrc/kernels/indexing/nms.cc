@@ -115,7 +115,9 @@ Built BuildNms(const OpDesc& op) {
                  static_cast<float>(op.attrs.Float("score_threshold", 0)), !op.attrs.Has("score_threshold"),
                  op.attrs.Int("center", 0) != 0};
   const int64_t scratch = CheckedMul(boxes.shape[1], 8 + static_cast<int64_t>(sizeof(Box)));
-  return MakeBuilt(&Run, p, kernel.name, scratch);
+  Built built = MakeBuilt(&Run, p, kernel.name, scratch);
+  built.work = static_cast<double>(scores.elements()) * static_cast<double>(boxes.shape[1]);  // all pairs, at worst
+  return built;
 }
 
 }  // namespace planish

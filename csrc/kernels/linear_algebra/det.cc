@@ -74,7 +74,9 @@ Built BuildDet(const OpDesc& op) {
   if (y.elements() == 0) return BuildNothing(kernel.name);
   const Params p{MakeNest<2>({&outer, &y}), x.shape[row], x.stride[row], x.stride[row + 1]};
   const int64_t scratch = CheckedMul(CheckedMul(CheckedMul(p.n, p.n), 8), op.threads);
-  return MakeBuilt(x.dtype == DType::kF32 ? &Run<float> : &Run<double>, p, kernel.name, scratch);
+  Built built = MakeBuilt(x.dtype == DType::kF32 ? &Run<float> : &Run<double>, p, kernel.name, scratch);
+  built.work = static_cast<double>(x.elements()) * static_cast<double>(p.n);
+  return built;
 }
 
 }  // namespace planish

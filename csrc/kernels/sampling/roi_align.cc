@@ -166,7 +166,9 @@ Built BuildRoiAlign(const OpDesc& op) {
                  half ? 0.5f : 0.0f,
                  ChoiceOf(op, "mode", op.attrs.String("mode", "avg"), kModes) == 1,
                  half};
-  return MakeBuilt(&Run, p, kernel.name);
+  Built built = MakeBuilt(&Run, p, kernel.name);
+  built.work = static_cast<double>(y.elements()) * static_cast<double>(ratio) * static_cast<double>(ratio);
+  return built;
 }
 
 }  // namespace planish
