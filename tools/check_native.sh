@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
-# Checks the native half, without Python but for the fuzzing. Usage: tools/check_native.sh SCRATCH_FOLDER
+# Checks the native half without Python. Usage: tools/check_native.sh SCRATCH_FOLDER
 #
 #   plain       warnings are errors; every kernel against its reference; no foreign instructions in any object file;
 #               the same executable on emulated old processors
 #   sanitizers  address and undefined behaviour for all kernels, threads for the thread pool
-#   fuzzing     with PYTHON: two minutes of tests/fuzz on the extension with the same sanitizers
 #   aarch64     cross-built and emulated
 #
-# Needs CMake, Ninja and g++; what needs qemu-user, the cross compiler, or a Python ($PYTHON, default python3) with
-# pybind11 and what planish depends on, is skipped, with a line, where they are missing.
+# Needs CMake, Ninja and g++; what needs qemu-user or the cross compiler is skipped, with a line, where they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scratch=$1
@@ -56,21 +54,9 @@ for cpu in Nehalem Haswell; do
 done
 
 say "address and undefined behaviour sanitizers"
-fuzzing=()
-if "$python" -c "import pybind11, numpy, onnx, onnx_ir" 2>/dev/null; then
-  fuzzing=(-DPLANISH_PYTHON=ON "-DPython_EXECUTABLE=$(command -v "$python")" "-Dpybind11_DIR=$("$python" -m pybind11 --cmakedir)")
-fi
-build sanitize planish_native_tests planish_thread_tests ${fuzzing:+_core} -- -DPLANISH_SANITIZE=address,undefined \
-  "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG" "${fuzzing[@]}"
+build sanitize planish_native_tests planish_thread_tests -- -DPLANISH_SANITIZE=address,undefined "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"
 run "$scratch/sanitize/planish_native_tests"
 run "$scratch/sanitize/planish_thread_tests"
-
-if [ ${#fuzzing[@]} = 0 ]; then
-  say "fuzzing skipped: no Python with pybind11 and what planish depends on"
-else
-  say "fuzzing"
-  tools/fuzz_sanitized.sh "$scratch/sanitize" --seconds 120 --jobs "$jobs"
-fi
 
 say "thread sanitizer"
 build threads planish_thread_tests -- -DPLANISH_SANITIZE=thread "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"

@@ -555,3 +555,13 @@ def test_float16_scales_run_in_the_fallback():
     np.testing.assert_array_equal(q, np.array([3, 9, 19], np.uint8))
     assert d.dtype == np.float16
     np.testing.assert_array_equal(d, np.array([-1, 0.5, 3], np.float16))
+
+
+def test_weights_that_their_scales_do_not_fit_are_an_error() -> None:
+    """A convolution that no rule takes, and whose weights cannot be computed for the fallback either."""
+    net = Net()
+    x = net.input("x", ["n", 2, 8, 8])
+    w = net.weights(np.ones(18, np.int8), np.ones(4, np.float32), np.zeros(4, np.int8), axis=0)
+    net.output(net.op("Conv", x, w))
+    with pytest.raises(planish.ModelError, match="malformed"):
+        planish.InferenceSession(net.model())

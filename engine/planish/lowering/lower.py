@@ -48,15 +48,20 @@ def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
             if node in builder.late:
                 builder.late.pop(node)()
             else:
-                _lower_node(builder, node)
-        except Unsupported as reason:
-            _discard_partial(builder, node)
-            builder.fall_back(node, str(reason))
+                _lower_or_fall_back(builder, node)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
             raise ModelError(
                 f"node '{node.name}' ({origin_of(node)}): malformed ({first_line(error)}); check the model with "
                 "onnx.checker"
             ) from error
+
+
+def _lower_or_fall_back(builder: Builder, node: ir.Node) -> None:
+    try:
+        _lower_node(builder, node)
+    except Unsupported as reason:
+        _discard_partial(builder, node)
+        builder.fall_back(node, str(reason))
 
 
 def _lower_node(builder: Builder, node: ir.Node) -> None:
