@@ -216,3 +216,10 @@ def test_what_does_not_fit_is_refused(family: str, inputs: Any, outputs: Any, at
     xs = [None if shape is None else np.zeros(shape, np.float32) for shape in inputs]
     with pytest.raises(PlanishError):
         _core.run_op(family, xs, [np.zeros(shape, np.float32) for shape in outputs], attrs)
+
+
+def test_nms_of_many_images_without_boxes(run: Run) -> None:
+    shapes = (1 << 40, 0, 4), (1 << 40, 1 << 20, 0)
+    rows, count = run("nms", [np.empty(s, np.float32) for s in shapes], [((0, 3), "i8"), ((), "i8")], most=10)
+    assert rows.shape == (0, 3)
+    assert count == 0

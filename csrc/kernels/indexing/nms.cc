@@ -60,7 +60,8 @@ void Run(const void* params, std::byte* const* operands, const RunContext& conte
   const auto put = [&](int64_t row, int64_t item, int64_t value) {
     std::memcpy(operands[2] + row * p.to_row + item * p.to_item, &value, 8);
   };
-  for (int64_t task = 0; task < p.batches * p.classes; ++task) {
+  const int64_t tasks = p.rows > 0 ? p.batches * p.classes : 0;  // without boxes there may be any number of them
+  for (int64_t task = 0; task < tasks; ++task) {
     const int64_t n = task / p.classes, c = task % p.classes;
     const std::byte* boxes = operands[0] + n * p.box_batch;
     const std::byte* scores = operands[1] + n * p.score_batch + c * p.score_class;

@@ -131,11 +131,11 @@ void SumWhole(const Params& p, const Range (&r)[kSpatial], const std::byte* x, f
 }
 
 void AverageWindow(const Params& p, const Range (&r)[kSpatial], const std::byte* x, std::byte* y, int64_t n) {
-  int64_t divisor = 1;
+  double divisor = 1;  // three lengths below 2^32 may exceed int64
   if (!p.sum) {
-    for (const Range& a : r) divisor *= p.include_pad ? a.padded : a.end - a.begin;
+    for (const Range& a : r) divisor *= static_cast<double>(p.include_pad ? a.padded : a.end - a.begin);
   }
-  const float by = static_cast<float>(std::max<int64_t>(1, divisor));
+  const float by = static_cast<float>(std::max(1.0, divisor));
   for (int64_t c = 0; c < n; c += kChannels) {
     const int64_t m = std::min(kChannels, n - c);
     float acc[kChannels];
@@ -216,8 +216,8 @@ void FillQuantization(const OpDesc& op, Params& p) {
   p.x_scale = static_cast<float>(op.attrs.Float("x_scale", 1));
   p.y_scale = static_cast<float>(op.attrs.Float("y_scale", 1));
   const auto byte = [&](const char* name, int64_t fallback) {
-    const int64_t v = static_cast<int64_t>(op.attrs.Float(name, static_cast<double>(fallback)));
-    Check(v >= 0 && v <= 255,
+    const double v = op.attrs.Float(name, static_cast<double>(fallback));
+    Check(v >= 0 && v <= 255,  // NaN is neither
           "pool: zero points and bounds are uint8; the plan is damaged or of another version");
     return static_cast<int32_t>(v);
   };
