@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class NodeArg:
 
 #: Combinations of input shapes that a session remembers as checked.
 _MOST_ACCEPTED = 1024
+#: As of PLANISH_NUM_THREADS.
+_MOST_THREADS = 1024
 _ONNX_TYPES = {"float32": "float", "float64": "double", "str": "string"}
 
 
@@ -92,9 +94,10 @@ class InferenceSession:
         except ModelError as error:
             raise self._named(error) from error.__cause__
         threads = options.intra_op_num_threads or _core.default_threads()
-        if threads < 1:
+        if not 1 <= threads <= _MOST_THREADS:
             raise UsageError(
-                f"intra_op_num_threads: {threads} is not a number of threads; use 0 for all, or a positive number"
+                f"intra_op_num_threads: {threads} is not a number of threads; use 0 for all, or a positive number "
+                f"up to {_MOST_THREADS}"
             )
         settings = Settings(threads, options.byte_budget, options.step_budget, dict(options.kernels))
         self._executor = Executor(self._lowered, settings)
@@ -187,10 +190,12 @@ class InferenceSession:
         write_atomic(path, json.dumps({"traceEvents": events}).encode())
         return path
 
-    def _named_rows(self, output: int, labels: Sequence[int | str], scores: Array) -> Any:
+    def _named_rows(self, output: int, labels: Sequence[int | str], scores: Any) -> Any:
         """One dictionary a row, label → score: what a ZipMap gives."""
+        name = self._lowered.outputs[output].name
+        if not isinstance(scores, np.ndarray):
+            raise ModelError(f"output '{name}': a map of a sequence; repair the model")
         if scores.ndim != 2 or scores.shape[1] != len(labels):
-            name = self._lowered.outputs[output].name
             raise ModelError(f"output '{name}': {list(scores.shape)} scores for {len(labels)} labels; repair the model")
         return [dict(zip(labels, row, strict=True)) for row in scores.tolist()]
 
@@ -215,7 +220,10 @@ class InferenceSession:
 
             model = load_model(self._original)  # type: ignore[arg-type]
             drop_defaults(model, names)
-            session = self._overridden.setdefault(names, InferenceSession(model, self._options))
+            options = replace(self._options, optimized_model_filepath="")  # that file is of the model as it came
+            session = InferenceSession(model, options)
+            session._source, session._timings = self._source, self._timings
+            session = self._overridden.setdefault(names, session)
         return session
 
     def _output_index(self, name: str) -> int:
@@ -280,6 +288,7 @@ def _as_value(port: Port, wanted: str, given: Any) -> Any:
                 f"input '{port.name}': expected {port.dtype}, got {array.dtype.name}{list(array.shape)}; cast it with "
                 f".astype('{wanted}')"
             )
+        _check_byte_order(port, array)
         return np.ascontiguousarray(array).reshape(array.shape)
     inner = inner.removesuffix(")")
     if outer == "optional":
@@ -297,10 +306,7 @@ def _check_array(port: Port, array: Array, symbols: dict[str, tuple[int, str]]) 
         raise InputError(
             f"input '{port.name}': expected {_describe(port)}, got {got}; cast it with .astype('{port.dtype}')"
         )
-    if not array.dtype.isnative:
-        raise InputError(
-            f"input '{port.name}': the array's byte order is foreign; convert it with .astype('{port.dtype}')"
-        )
+    _check_byte_order(port, array)
     if port.shape is None:
         return
     if len(array.shape) != len(port.shape):
@@ -320,6 +326,14 @@ def _check_array(port: Port, array: Array, symbols: dict[str, tuple[int, str]]) 
                     f"input '{port.name}': dimension '{want}' is {have}, but {seen} in input '{where}'; "
                     "feed arrays that agree"
                 )
+
+
+def _check_byte_order(port: Port, array: Array) -> None:
+    if not array.dtype.isnative:
+        raise InputError(
+            f"input '{port.name}': the array's byte order is foreign; convert it with "
+            f".astype('{array.dtype.newbyteorder('=').name}')"
+        )
 
 
 def _describe(port: Port) -> str:

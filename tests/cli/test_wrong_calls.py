@@ -234,7 +234,12 @@ CALLS: list[tuple[Callable[[], Any], type[planish.PlanishError], str]] = [
     (
         lambda: planish.InferenceSession("model.onnx", planish.SessionOptions(intra_op_num_threads=-1)),
         planish.UsageError,
-        "intra_op_num_threads: -1 is not a number of threads; use 0 for all, or a positive number",
+        "intra_op_num_threads: -1 is not a number of threads; use 0 for all, or a positive number up to 1024",
+    ),
+    (
+        lambda: planish.InferenceSession("model.onnx", planish.SessionOptions(intra_op_num_threads=1 << 31)),
+        planish.UsageError,
+        "intra_op_num_threads: 2147483648 is not a number of threads; use 0 for all, or a positive number up to 1024",
     ),
     (lambda: _session().run(None, {}), planish.InputError, "input 'x': missing; feed float32[N,3,16,16]"),
     (

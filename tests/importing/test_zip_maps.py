@@ -92,3 +92,13 @@ def test_labels_that_do_not_fit_the_scores() -> None:
     model = classifier(classlabels_int64s=[1, 2])
     with pytest.raises(planish.ModelError, match=r"output 'probabilities': \[5, 3\] scores for 2 labels"):
         planish.InferenceSession(model).run(None, FEEDS)
+
+
+def test_a_map_of_a_sequence_is_refused() -> None:
+    model = classifier(**LABELS[0])
+    del model.graph.node[:3], model.graph.output[0]
+    model.graph.node[0].input[0] = "x"
+    matrix = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    model.graph.input[0].type.CopyFrom(helper.make_sequence_type_proto(matrix))
+    with pytest.raises(planish.ModelError, match=r"output 'probabilities': a map of a sequence; repair the model"):
+        planish.InferenceSession(model).run(None, {"x": [np.ones((2, 3), np.float32)]})

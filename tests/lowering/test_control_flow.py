@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import planish
@@ -210,6 +211,32 @@ def test_scan_outputs_stay_within_the_budget() -> None:
     session = planish.InferenceSession(model, options)
     with pytest.raises(ModelError, match=r"scan output 's': its pieces exceed 1000 bytes"):
         session.run(None, {"n": np.array(100), "c": np.array(True), "x": X})
+
+
+def test_empty_pieces_count_too() -> None:
+    options = planish.SessionOptions()
+    options.byte_budget = 100_000
+    body = (
+        "y, ys = Loop (n, , x) <body = b (int64 i, bool ci, float[a,4] h) => (bool co, float[a,4] h2, float[a,4] s) "
+        "{ co = Identity (ci) h2 = Abs (h) s = Neg (h) }>"
+    )
+    session = planish.InferenceSession(
+        parse(body, "int64 n, float[a,4] x", "float[a,4] y, float[m,a,4] ys", 17), options
+    )
+    with pytest.raises(ModelError, match=r"scan output 's': its pieces exceed 100000 bytes"):
+        session.run(None, {"n": np.array(2**62), "x": X[:0]})
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float64])
+def test_a_state_that_changes_its_type(kind: type) -> None:
+    body = (
+        "y = Loop (n, , x) <body = b (int64 i, bool ci, float[3,4] h) => (bool co, float[3,4] h2) "
+        f"{{ co = Identity (ci) h2 = Cast <to = {onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))}> (h) }}>"
+    )
+    model = parse(body, "int64 n, float[3,4] x", "float[3,4] y", 17)
+    x = np.abs(4 * X)
+    (y,) = planish.InferenceSession(model).run(None, {"n": np.array(3), "x": x})
+    np.testing.assert_array_equal(y, x.astype(kind))
 
 
 def test_plans_hold_loops(tmp_path: Any) -> None:

@@ -150,3 +150,43 @@ def test_plans_hold_sequences(tmp_path: Any) -> None:
     )
     planish.export(model, tmp_path / "s.plan")
     equal(planish.InferenceSession(tmp_path / "s.plan").run(None, {"x": X, "at": np.array(1)}), [X[2:4]])
+
+
+def test_elements_of_different_types_are_not_taken_for_one_another() -> None:
+    model = parse(
+        "k = Cast <to = 7> (x) s = SequenceConstruct (x, k, x) "
+        "y = SequenceMap (s) <body = b (float[a,4] e) => (float[a,4] r) { r = Abs (e) }>",
+        "float[b,4] x",
+        "seq(float[c,4]) y",
+        17,
+    )
+    (y,) = planish.InferenceSession(model).run(None, {"x": X})
+    assert [e.dtype for e in y] == [np.float32, np.int64, np.float32]
+    equal(y, [np.abs(X), np.abs(X.astype(np.int64)), np.abs(X)])
+
+
+def test_sequences_belong_to_the_caller() -> None:
+    model = parse("y = SequenceConstruct (x, k, x)", "float[b,4] x", "seq(float[c,4]) y", 17, {"k": X[:1]})
+    session = planish.InferenceSession(model)
+    fed = X.copy()
+    (y,) = session.run(None, {"x": fed})
+    for element in y:
+        element += 1
+    equal(fed, X)
+    equal(y, [X + 1, X[:1] + 1, X + 1])
+    equal(session.run(None, {"x": fed}), [[X, X[:1], X]])
+
+
+def test_foreign_byte_order_in_a_sequence() -> None:
+    model = parse("y = SequenceAt (s, at)", "seq(float[a,4]) s, int64 at", "float[c,4] y", 17)
+    with pytest.raises(InputError, match=r"input 's': the array's byte order is foreign; .*astype\('float32'\)"):
+        planish.InferenceSession(model).run(None, {"s": [X.astype(">f4")], "at": np.array(0)})
+
+
+def test_parts_whose_sum_overflows() -> None:
+    model = parse("y = SplitToSequence (x, parts)", "float[6,4] x, int64[n] parts", "seq(float[a,4]) y", 17)
+    session = planish.InferenceSession(model)
+    for parts in ([2**62] * 4 + [6], [2**63 - 1, 2**63 - 1, 8], [-1, 7]):
+        with pytest.raises(ModelError, match="make the parts add up"):
+            session.run(None, {"x": X, "parts": np.array(parts)})
+    equal(session.run(None, {"x": X, "parts": np.array([2, 3, 1])}), [PARTS])

@@ -313,6 +313,18 @@ def test_default_values_may_be_overridden(form, tmp_path):
         session.run(None, {"x": x, "b": np.zeros(3, np.float32)})
 
 
+def test_runs_with_overridden_defaults_are_profiled_and_leave_the_optimized_model(tmp_path):
+    options = planish.SessionOptions(enable_profiling=True, optimized_model_filepath=str(tmp_path / "optimized.onnx"))
+    onnx.save(with_defaults(), tmp_path / "defaults.onnx")
+    session = planish.InferenceSession(tmp_path / "defaults.onnx", options)
+    written = (tmp_path / "optimized.onnx").read_bytes()
+    session.run(None, {"x": np.ones(2, np.float32)})
+    session.run(None, {"x": np.ones(2, np.float32), "w": np.ones((2, 2), np.float32)})
+    assert len(session.profile()) == 2
+    assert session.profile()[1]
+    assert (tmp_path / "optimized.onnx").read_bytes() == written
+
+
 def test_default_values_of_a_plan_are_constants(tmp_path):
     planish.export(with_defaults(), tmp_path / "defaults.plan")
     session = planish.InferenceSession(tmp_path / "defaults.plan")

@@ -97,6 +97,10 @@ def fits_body(step: Step) -> bool:
     return enough and len(graph.outputs) - flags == len(step.outputs) >= states
 
 
+#: Of memory that a piece takes besides its data: a loop without end is stopped even where its pieces are empty.
+_PIECE_BYTES = 128
+
+
 class Stack:
     """The pieces of a scan output, one an iteration, joined along a new first axis."""
 
@@ -111,7 +115,7 @@ class Stack:
             raise self._failed(
                 f"iterations give {first.dtype}{list(first.shape)} and {piece.dtype}{list(piece.shape)}", "equal shapes"
             )
-        self.bytes += piece.nbytes
+        self.bytes += piece.nbytes + _PIECE_BYTES
         if self.bytes > self.byte_budget:
             raise self._failed(f"its pieces exceed {self.byte_budget} bytes", "a smaller input or a larger byte_budget")
         self.pieces.append(piece)

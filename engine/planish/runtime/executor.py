@@ -57,13 +57,16 @@ class Executor:
         settings: Settings,
         constants: Constants | None = None,
         cache_size: int = CACHE_SIZE,
+        is_body: bool = False,
     ) -> None:
+        """is_body: of a loop, which may feed other types from one iteration to the next and keeps what it gets."""
         self.lowered = lowered
         self.settings = settings
         self.output_tensors = [p.tensor for p in lowered.outputs]
         self.constants = constants or Constants(lowered.constants)
         self._bodies: dict[tuple[int, ...], Executor] = {}  # of loops, by the loop's outputs
         self.cache_size = cache_size
+        self.is_body = is_body
         self._cache: OrderedDict[Key, Segment] = OrderedDict()
         self._arena_bytes = 0  # of the first segments that are cached
         self._lock = threading.Lock()
@@ -110,7 +113,9 @@ class Executor:
     # -- segments ------------------------------------------------------------------------------------------------------
 
     def _key(self, feeds: Mapping[int, Array]) -> Key:
-        shapes = tuple([getattr(a, "shape", None) for a in feeds.values()])
+        shapes: Key = tuple([getattr(a, "shape", None) for a in feeds.values()])
+        if self.is_body:  # a session has checked the types of what it feeds
+            shapes += tuple([getattr(a, "dtype", None) for a in feeds.values()])
         if not self._value_inputs:
             return shapes
         return (*shapes, *((t, feeds[t].tobytes()) for t in sorted(self._value_inputs)))
@@ -248,7 +253,7 @@ class Executor:
         if body is None:
             (graph,) = step.attrs["branches"]
             body = self._bodies.setdefault(
-                step.outputs, Executor(graph, self.settings, self.constants, BODY_CACHE_SIZE)
+                step.outputs, Executor(graph, self.settings, self.constants, BODY_CACHE_SIZE, is_body=True)
             )
         return body
 
@@ -262,10 +267,10 @@ class Executor:
         return constant
 
     def _result(self, tensor: int, segment: Segment, arrays: Mapping[int, Value]) -> Value:
-        """A copy, unless the last Program has just made it."""
+        """A copy, unless the last Program has just made it. Sequences that a loop passes on are copied at its end."""
         value = self._value(tensor, segment, arrays)
         fresh = tensor in segment.outputs and self.output_tensors.count(tensor) == 1
-        return np.array(value) if isinstance(value, np.ndarray) and not fresh else value
+        return value if fresh or (self.is_body and isinstance(value, list)) else _copy_of(value)
 
     def _progress(self, segment: Segment, arrays: Mapping[int, Array]) -> Sequence[Any]:
         """What the next segment depends on: shapes of what is new, and the contents that were wanted."""
@@ -298,6 +303,12 @@ _MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, Asser
 def _fact_of(value: Value, known: Value = None) -> Fact:
     """The fact of a value: sequences and the like have no shape, and no kernel takes them."""
     return Fact(value.dtype.name, value.shape, known) if isinstance(value, np.ndarray) else Fact("sequence", ())
+
+
+def _copy_of(value: Value) -> Value:
+    if isinstance(value, list):
+        return [_copy_of(element) for element in value]
+    return np.array(value) if isinstance(value, np.ndarray) else value
 
 
 def fallback_steps(lowered: Lowered) -> list[Step]:

@@ -58,7 +58,8 @@ def _split(step: Step, values: list[Value]) -> Value:
     length = 1 if split is None else int(split.ravel()[0])
     if split is not None and split.ndim:
         ends = np.cumsum(split)
-        if (split < 0).any() or (int(ends[-1]) if ends.size else 0) != size:
+        inside = ((split >= 0) & (split <= size)).all()  # so that their sum does not overflow
+        if not inside or (int(ends[-1]) if ends.size else 0) != size:
             raise ModelError(f"{step.where()}: {split.tolist()} of {size}; make the parts add up")
     elif length < 1:
         raise ModelError(f"{step.where()}: parts of {length}; use a positive length")
