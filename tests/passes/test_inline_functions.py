@@ -38,7 +38,7 @@ def _calling(bodies: list[str]) -> onnx.ModelProto:
 @pytest.mark.parametrize("depth", [1, 3])
 def test_recursive_functions(depth: int) -> None:
     model = _calling([f"b = local.f{(i + 1) % depth}(a)" for i in range(depth)])
-    with pytest.raises(planish.ModelError, match=r"^functions of the model: .* calls .*; write the model without recursion$"):
+    with pytest.raises(planish.ModelError, match=r"^functions of the model: .* calls .*; write the model"):
         planish.InferenceSession(model)
 
 
