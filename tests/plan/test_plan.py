@@ -133,17 +133,15 @@ def test_fixed_shapes(exported, tmp_path):
 
 
 def test_steps_that_need_the_fallback_are_named(tmp_path):
-    node = helper.make_node("Det", ["x"], ["y"])
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
-    model = helper.make_model(
-        helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 13)], ir_version=8
-    )
-    with pytest.raises(planish.PlanError, match="Det have no native kernel"):
+    node = helper.make_node("Binarizer", ["x"], ["y"], domain="ai.onnx.ml", threshold=1.0)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in "xy")
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("ai.onnx.ml", 1)]
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=opsets, ir_version=8)
+    with pytest.raises(planish.PlanError, match="ai.onnx.ml::Binarizer have no native kernel"):
         planish.export(model.SerializeToString(), tmp_path / "a.plan")
     planish.export(model.SerializeToString(), tmp_path / "b.plan", allow_fallback=True)
     (found,) = planish.InferenceSession(tmp_path / "b.plan").run(None, {"x": np.array([[2, 1], [1, 3]], np.float32)})
-    assert found == pytest.approx(5)
+    assert found.tolist() == [[1, 0], [0, 1]]
 
 
 def test_an_output_that_cannot_be_written(exported):
