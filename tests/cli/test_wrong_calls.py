@@ -171,7 +171,8 @@ COMMANDS = [
     (
         "export fallback.onnx -o out.plan",
         1,
-        "out.plan: ai.onnx.ml::Binarizer have no native kernel; export with --allow-fallback (the plan then needs onnx)",
+        "out.plan: ai.onnx.ml::Binarizer have no native kernel; export with --allow-fallback "
+        "(the plan then needs onnx)",
     ),
     ("bench missing.onnx", 2, "missing.onnx: no such file; give a .onnx or .plan file"),
     (
@@ -290,7 +291,8 @@ CALLS: list[tuple[Callable[[], Any], type[planish.PlanishError], str]] = [
     (
         lambda: planish.export("fallback.onnx", "out.plan"),
         planish.PlanError,
-        "out.plan: ai.onnx.ml::Binarizer have no native kernel; export with --allow-fallback (the plan then needs onnx)",
+        "out.plan: ai.onnx.ml::Binarizer have no native kernel; export with --allow-fallback "
+        "(the plan then needs onnx)",
     ),
 ]
 
