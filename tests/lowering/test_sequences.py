@@ -190,3 +190,20 @@ def test_parts_whose_sum_overflows() -> None:
         with pytest.raises(ModelError, match="make the parts add up"):
             session.run(None, {"x": X, "parts": np.array(parts)})
     equal(session.run(None, {"x": X, "parts": np.array([2, 3, 1])}), [PARTS])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("y = SequenceAt (x, k)", "no sequence is given"),
+        (
+            "s = SequenceConstruct (x) y = If (s) <then_branch = t () => (float[a] p) { p = Abs (x) }, "
+            "else_branch = e () => (float[b] q) { q = Neg (x) }>",
+            "a sequence where a tensor decides",
+        ),
+    ],
+)
+def test_tensors_and_sequences_in_each_others_place(body: str, message: str) -> None:
+    model = parse(body, "float[n] x", "float[m] y", 17, {"k": np.int64(0)})
+    with pytest.raises(ModelError, match=message):
+        planish.InferenceSession(model).run(None, {"x": X[0]})

@@ -280,7 +280,11 @@ class Executor:
             if isinstance(arrays.get(t), np.ndarray)
         ]
         if segment.wanted is not None:
-            news.append((segment.wanted, arrays[segment.wanted].tobytes(), ""))
+            wanted = arrays[segment.wanted]
+            if not isinstance(wanted, np.ndarray):
+                where = segment.rest[0].where()
+                raise ModelError(f"{where}: a sequence where a tensor decides; check the model with onnx.checker")
+            news.append((segment.wanted, wanted.tobytes(), ""))
         return news
 
 

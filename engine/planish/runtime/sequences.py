@@ -22,6 +22,8 @@ def evaluate(step: Step, values: Sequence[Value]) -> list[Value]:
         raise ModelError(
             f"node '{step.name}': no operator on sequences is called {step.attrs['op']}; export the plan again"
         )
+    if step.attrs["op"] in _ON_SEQUENCES and not isinstance(values[0], list):
+        raise ModelError(f"{step.where()}: no sequence is given; check the model with onnx.checker")
     return [operator(step, list(values))]
 
 
@@ -82,6 +84,7 @@ def _get(step: Step, values: list[Value]) -> Value:
     return values[0]
 
 
+_ON_SEQUENCES = {"SequenceAt", "SequenceInsert", "SequenceErase", "SequenceLength", "ConcatFromSequence"}
 _OPERATORS: dict[str, Callable[[Step, list[Value]], Value]] = {
     "SequenceConstruct": lambda _, values: values,
     "SequenceEmpty": lambda _, values: [],
