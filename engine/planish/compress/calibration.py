@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from planish.errors import CalibrationError
+from planish.errors import CalibrationError, first_line
 
 Feed = dict[str, NDArray[Any]]
 
@@ -156,7 +156,7 @@ def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
                 return loaded
             return {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise CalibrationError(
             f"{path}: cannot be read as .npz or .npy: {reason}; write it with numpy.savez"
         ) from error

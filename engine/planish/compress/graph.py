@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from planish.errors import ModelError
+from planish.errors import ModelError, first_line
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
 
@@ -151,7 +151,7 @@ def raise_opset(model: ir.Model, minimum: int) -> ir.Model:
     try:
         raised = ir.from_proto(onnx.version_converter.convert_version(proto, minimum))
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(
             f"model: cannot be raised from opset {version} to {minimum} ({reason}); export it at opset {minimum}"
         ) from error

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from planish.errors import ModelError, PlanishError
+from planish.errors import ModelError, PlanishError, first_line
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Step
 from planish.runtime import control, fallback, sequences
 from planish.runtime.constants import Constants
-from planish.runtime.specialise import OUTSIDE, Segment, Settings, specialise
+from planish.runtime.specialise import MALFORMED, OUTSIDE, Segment, Settings, specialise
 from planish.runtime.view import numpy_dtype
 from planish.steps.kind import Fact
 
@@ -227,10 +227,10 @@ class Executor:
             arrays.update((t, v) for t, v in zip(step.outputs, results, strict=True) if t != ABSENT)
         except PlanishError:
             raise
-        except _MALFORMED as error:
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except MALFORMED as error:
             raise ModelError(
-                f"{step.where()}: does not fit its inputs or attributes ({text}); check the model with onnx.checker"
+                f"{step.where()}: does not fit its inputs or attributes ({first_line(error)}); check the model with "
+                "onnx.checker"
             ) from error
         if timings is not None:  # of a loop as a whole: how often it iterates may differ from run to run
             what = step.attrs.get("op", "executor")
@@ -298,10 +298,6 @@ def _renew_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_locks)
-
-
-#: What the attributes or contents of no valid model raise in loops.
-_MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError, OverflowError)
 
 
 def _fact_of(value: Value, known: Value = None) -> Fact:

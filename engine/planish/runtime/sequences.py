@@ -20,7 +20,7 @@ def evaluate(step: Step, values: Sequence[Value]) -> list[Value]:
     operator = _OPERATORS.get(step.attrs["op"])
     if operator is None:
         raise ModelError(
-            f"node '{step.name}': no operator on sequences is called {step.attrs['op']}; export the plan again"
+            f"{step.where()}: no operator on sequences is called {step.attrs['op']}; export the plan again"
         )
     if step.attrs["op"] in _ON_SEQUENCES and not isinstance(values[0], list):
         raise ModelError(f"{step.where()}: no sequence is given; check the model with onnx.checker")

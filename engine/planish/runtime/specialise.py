@@ -129,7 +129,7 @@ def _infer(steps: Sequence[Step], facts: dict[int, Fact]) -> tuple[list[Step], l
             facts.update((t, f) for t, f in zip(step.outputs, inferred, strict=True) if t != ABSENT)
         except NeedsValue as need:
             return done, [step, *reversed(queue)], need.tensor
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise _malformed(step, facts, error) from error
         done.append(step)
     return done, [], None
@@ -285,12 +285,12 @@ def _named(step: Step, facts: Mapping[int, Fact]) -> Iterator[None]:
         yield
     except PlanishError as error:
         raise ModelError(f"{_where(step, facts)}: {error}") from None
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise _malformed(step, facts, error) from error
 
 
-#: What attributes or shapes that no valid model has raise in shape rules and emission.
-_MALFORMED = (
+#: What attributes, shapes or contents that no valid model has raise in shape rules, emission and loops.
+MALFORMED = (
     KeyError,
     IndexError,
     TypeError,
