@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from planish import _core
-
-DTYPE = {np.dtype(name): i for i, name in enumerate(_core.DTYPES) if name != "bfloat16"}
+from planish.runtime.view import CODES
 
 FORMATS = ("csr_f32", "block1x4_f32", "block16x4_f32", "csr_s8", "block1x4_s8", "block16x4_s8")
 #: M, N, K of the sweep.
@@ -71,16 +70,16 @@ class Step:
     ) -> None:
         self.y = np.empty((*x.shape[:-1], outputs), y_dtype)
         program = _core.Program(threads)
-        xv = (program.constant(_core.Memory.copy_of(x)), 0, DTYPE[x.dtype], x.shape, x.strides)
-        wv = (program.constant(packed), 0, DTYPE[np.dtype(np.uint8)], (len(packed),), (1,))
+        xv = (program.constant(_core.Memory.copy_of(x)), 0, CODES[x.dtype.name], x.shape, x.strides)
+        wv = (program.constant(packed), 0, CODES["uint8"], (len(packed),), (1,))
         views: list[Any] = [xv, wv]
         for v in vectors:
             views.append(
                 None
                 if v is None
-                else (program.constant(_core.Memory.copy_of(v)), 0, DTYPE[v.dtype], v.shape, v.strides)
+                else (program.constant(_core.Memory.copy_of(v)), 0, CODES[v.dtype.name], v.shape, v.strides)
             )
-        yv = (program.output(0, self.y.nbytes), 0, DTYPE[self.y.dtype], self.y.shape, self.y.strides)
+        yv = (program.output(0, self.y.nbytes), 0, CODES[self.y.dtype.name], self.y.shape, self.y.strides)
         self.kernel, self.reason = program.add(family, family, views, [yv], dict(attrs))
         program.finalize()
         self.program = program
