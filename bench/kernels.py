@@ -141,7 +141,8 @@ def layers_of(path: Path, threads: int, runs: int, limits: dict[str, float]) -> 
 
 
 def share_of_limit(kernel: str, macs: int, spent: float, threads: int, limits: dict[str, float]) -> float:
-    limit = limits["u8s8" if kernel.startswith("u8") else "f32"] * threads
+    arithmetic = "f32" if not kernel.startswith("u8") else "u8s8_pairs" if kernel.endswith("pairs") else "u8s8"
+    limit = limits[arithmetic] * threads
     return 2 * macs / (spent * 1e-6) / limit if limit else 0.0
 
 
@@ -182,9 +183,9 @@ def main() -> int:
     args = parser.parse_args()
     _core.set_isa(args.isa)
     models = args.models or sorted(Path(os.environ["PLANISH_TEST_MODELS"]).glob("*/*.onnx"))
-    limits: dict[str, float] = {"f32": 0.0, "u8s8": 0.0}
+    limits: dict[str, float] = {"f32": 0.0, "u8s8": 0.0, "u8s8_pairs": 0.0}
     for arithmetic, isa, operations in _core.measure_peaks():
-        print(f"limit: {arithmetic:5s} {isa:11s} {operations / 1e9:8.0f} GOP/s a thread")
+        print(f"limit: {arithmetic:10s} {isa:11s} {operations / 1e9:8.0f} GOP/s a thread")
         limits[arithmetic] = max(limits[arithmetic], operations)
     layers: list[Layer] = []
     for path in models:

@@ -49,7 +49,9 @@ int MeasurePeaks(Peak* peaks, int capacity) {
       {"f32", Isa::kAvx2, &PeakF32Avx2},
       {"f32", Isa::kAvx512, &PeakF32Avx512},
       {"u8s8", Isa::kAvx2, &PeakU8S8Avx2},
+      {"u8s8_pairs", Isa::kAvx2, &PeakU8S8PairsAvx2},
       {"u8s8", Isa::kAvx512Vnni, &PeakU8S8Avx512Vnni},
+      {"u8s8_pairs", Isa::kAvx512Vnni, &PeakU8S8Avx512Vnni},
   };
   for (const Candidate& c : candidates) {
     if (!Usable(c.isa) || count == capacity) continue;

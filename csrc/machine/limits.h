@@ -10,7 +10,7 @@ namespace planish {
 using PeakLoop = double (*)(int64_t iterations);
 
 struct Peak {
-  const char* arithmetic;  // "f32" or "u8s8"
+  const char* arithmetic;  // "f32", "u8s8", or "u8s8_pairs": on weights whose pairs cannot saturate 16 bits
   const char* isa;
   double operations_per_second;
 };
@@ -24,6 +24,7 @@ double MeasureReadBandwidth(int64_t bytes);
 double PeakF32Avx2(int64_t iterations);
 double PeakF32Avx512(int64_t iterations);
 double PeakU8S8Avx2(int64_t iterations);
+double PeakU8S8PairsAvx2(int64_t iterations);
 double PeakU8S8Avx512Vnni(int64_t iterations);
 uint64_t SumAvx2(const uint64_t* data, int64_t words);
 

@@ -55,6 +55,7 @@ def measure(
     seed: int = 0,
     threads: int = 0,
     seconds: float = 3.0,
+    block_runs: int = BLOCK_RUNS,
     baseline: str | None = None,
     progress: Progress | None = None,
 ) -> Measurement:
@@ -62,8 +63,8 @@ def measure(
 
     Every contestant has a process of its own, pinned to the same CPUs, with the same number of threads (0: all that
     this process may use). Its outputs are compared with the first contestant's on all feeds; then blocks of at least
-    0.3 s and 30 runs alternate between the contestants, the first fifth of each block discarded, until each has been
-    timed for `seconds`, and for at least 6 blocks.
+    0.3 s and `block_runs` runs alternate between the contestants, the first fifth of each block discarded, until each
+    has been timed for `seconds`, and for at least 6 blocks.
 
     feeds: inputs by name, run in turn; or a .npz file (`read_feeds`); None makes them up (`random_feeds` with `shapes`
     and `seed`). baseline: the name of the contestant that the others' speed is compared with; the first if None.
@@ -86,7 +87,7 @@ def measure(
         else:
             feeds, notes = (read_feeds(feeds, inputs) if isinstance(feeds, (str, Path)) else feeds), []
         agreements = _verify(entrants, feeds, folder, report)
-        _alternate(entrants, blocks, report)
+        _alternate(entrants, blocks, block_runs, report)
         peaks = [entrant.process.ask("memory")["peak_bytes"] for entrant in entrants]
 
     reference = next((e for e in entrants if e.contestant.name == baseline), entrants[0])
@@ -193,12 +194,12 @@ def _check_outputs(entrant: _Entrant, reference: _Entrant) -> None:
                 )
 
 
-def _alternate(entrants: Sequence[_Entrant], blocks: int, report: _Steps) -> None:
+def _alternate(entrants: Sequence[_Entrant], blocks: int, runs: int, report: _Steps) -> None:
     """Each round gives every contestant a block; rounds start with different contestants."""
     for block in range(blocks):
         for offset in range(len(entrants)):
             entrant = entrants[(block + offset) % len(entrants)]
-            reply = entrant.process.ask("block", seconds=BLOCK_SECONDS, runs=BLOCK_RUNS)
+            reply = entrant.process.ask("block", seconds=BLOCK_SECONDS, runs=runs)
             latencies = np.array(reply["nanoseconds"], dtype=np.float64) * 1e-9
             entrant.blocks.append(latencies[int(DISCARDED * len(latencies)) :])
             report(f"block {block + 1} of {blocks}: {entrant.contestant.name}")
