@@ -13,6 +13,7 @@ namespace planish {
 void BindMemory(pybind11::module_& m);
 void BindMachine(pybind11::module_& m);
 void BindProgram(pybind11::module_& m);
+void BindCall(pybind11::module_& m);
 void BindFormats(pybind11::module_& m);
 void BindSparse(pybind11::module_& m);
 void BindCompress(pybind11::module_& m);

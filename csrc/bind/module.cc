@@ -19,6 +19,7 @@ PYBIND11_MODULE(_core, m) {
   planish::BindMemory(m);
   planish::BindMachine(m);
   planish::BindProgram(m);
+  planish::BindCall(m);
   planish::BindFormats(m);
   planish::BindSparse(m);
   planish::BindCompress(m);

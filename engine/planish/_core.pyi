@@ -44,6 +44,16 @@ class Program:
     @property
     def total_bytes(self) -> int: ...
 
+@final
+class Call:
+    def __init__(
+        self,
+        program: Program,
+        feeds: Sequence[tuple[str, np.dtype[Any], Sequence[int], int]],
+        results: Sequence[tuple[np.dtype[Any], Sequence[int]]],
+    ) -> None: ...
+    def __call__(self, feed: Mapping[str, Any]) -> list[_Array] | None: ...
+
 def run_op(
     family: str,
     inputs: Sequence[_Array | None],

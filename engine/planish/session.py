@@ -107,6 +107,7 @@ class InferenceSession:
         self._timings: list[list[Timing]] = []
         self._ports = [(p.name, p.tensor, _native_dtype(p.dtype)) for p in self._lowered.inputs]
         self._accepted: set[tuple[Any, ...]] = set()  # shapes that have been checked, of all inputs together
+        self._call: _core.Call | None = None  # the latest run again, where that is one native call
         self._defaults = frozenset(p.name for p in self._lowered.defaults)
         self._original = path_or_bytes if self._defaults else None
         self._overridden: dict[frozenset[str], InferenceSession] = {}
@@ -122,6 +123,9 @@ class InferenceSession:
         fed. A classifier's output that is a map in the model (ZipMap) is a list of dictionaries, label → score.
         May be called from many threads at once.
         """
+        call = self._call
+        if call is not None and not output_names and (outputs := call(input_feed)) is not None:
+            return outputs
         if self._defaults and not self._defaults.isdisjoint(input_feed):
             return self._overriding(self._defaults.intersection(input_feed)).run(output_names, input_feed)
         chosen = [self._output_index(name) for name in output_names or ()]
@@ -140,7 +144,10 @@ class InferenceSession:
         feeds = self._check(input_feed)
         try:
             if not self._options.enable_profiling:
-                return self._executor.run(feeds)
+                values = self._executor.run(feeds)
+                if not self._labels:
+                    self._call = self._executor.call(feeds, list(self._inputs))
+                return values
             timings: list[Timing] = []
             results = self._executor.run(feeds, timings)
             self._timings.append(timings)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from planish import _core
 from planish.errors import ModelError, PlanishError, first_line
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Step
 from planish.runtime import control, fallback, sequences
@@ -96,6 +97,21 @@ class Executor:
                 self._run_outside(segment, arrays, timings)
             segment = self._next(segment, arrays)
         return [self._result(t, segment, arrays) for t in self.output_tensors]
+
+    def call(self, feeds: Mapping[int, Value], names: Sequence[str]) -> _core.Call | None:
+        """All of a run with feeds like these, which have run before, as one native call on a dict of arrays; None where
+        more than their shapes decides what runs, or more than one Program does. names: those of `feeds`, in order."""
+        if self._value_inputs or any(not isinstance(a, np.ndarray) or a.dtype.hasobject for a in feeds.values()):
+            return None
+        segment = self._cached(self._key(feeds))
+        if segment is None or not segment.last or segment.outputs != self.output_tensors:
+            return None
+        if segment.call is None:
+            places = {tensor: place for place, tensor in enumerate(segment.inputs)}
+            arrays = [(n, a.dtype, a.shape, places.get(t, -1)) for n, (t, a) in zip(names, feeds.items(), strict=True)]
+            results = [(numpy_dtype(f.dtype), f.shape) for f in segment.output_facts]
+            segment.call = _core.Call(segment.program, arrays, results)
+        return segment.call
 
     def first_segment(self, feeds: Mapping[int, Array]) -> Segment:
         """The segment that a run with these feeds starts with, for inspection."""

@@ -62,6 +62,8 @@ class Segment:
     facts: dict[int, Fact]
     #: The segments that may come next, by what was learnt in between.
     followers: dict[Any, Segment] = field(default_factory=dict)
+    #: The Program with the arrays it takes, for a model that is this one segment; see Executor.call.
+    call: _core.Call | None = None
 
     @property
     def last(self) -> bool:
