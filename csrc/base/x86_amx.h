@@ -1,4 +1,4 @@
-// AMX tiles: configuration, loads, stores and the u8 × s8 product. The only place that issues AMX instructions.
+// AMX tiles: configuration, loads, stores and products. The only place that issues AMX instructions.
 //
 // Written as assembly because the compiler's intrinsics declare memory operands that are too small, so that stores to a
 // configuration or a tile's source may be optimised away. Every wrapper is volatile, which keeps their order, and those that
@@ -76,6 +76,28 @@ template <int kC, int kA, int kB>
 inline void AmxDotS8U8() {
   EmulatedDot<kC, kA, kB, int8_t, uint8_t>();
 }
+inline float EmulatedBf16(const uint8_t* p) {
+  uint16_t half;
+  memcpy(&half, p, 2);
+  const uint32_t bits = static_cast<uint32_t>(half) << 16;
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+// C[m][n] += Σ_q A[m][2q]·B[q][2n] + Σ_q A[m][2q + 1]·B[q][2n + 1] in float32, without the flushing of subnormal numbers.
+template <int kC, int kA, int kB>
+inline void AmxDotBf16() {
+  for (int m = 0; m < emulated.config.rows[kC]; ++m) {
+    for (int n = 0; n < emulated.config.row_bytes[kC] / 4; ++n) {
+      float sums[2] = {0, 0}, c;
+      for (int k = 0; k < emulated.config.row_bytes[kA] / 2; ++k)
+        sums[k % 2] += EmulatedBf16(&emulated.data[kA][m][2 * k]) * EmulatedBf16(&emulated.data[kB][k / 2][4 * n + k % 2 * 2]);
+      memcpy(&c, &emulated.data[kC][m][4 * n], 4);
+      c += sums[0] + sums[1];
+      memcpy(&emulated.data[kC][m][4 * n], &c, 4);
+    }
+  }
+}
 
 #else
 
@@ -103,6 +125,11 @@ inline void AmxDotU8S8() {
 template <int kC, int kA, int kB>
 inline void AmxDotS8U8() {
   __asm__ volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
+}
+// The same for pairs of bfloat16, summed in float32.
+template <int kC, int kA, int kB>
+inline void AmxDotBf16() {
+  __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
 }
 
 #endif

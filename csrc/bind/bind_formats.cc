@@ -60,6 +60,10 @@ Array<T> UnpackDepthwise(const Memory& packed, int64_t channels, int64_t taps) {
 void BindFormats(py::module_& m) {
   m.def("pack_dense_f32", &PackDense<float, PackDenseF32>, py::arg("w").noconvert(), py::arg("groups") = 1,
         "float32[outputs, taps, depth] as dense_f32.");
+  m.def("pack_dense_bf16", &PackDense<float, PackDenseBf16>, py::arg("w").noconvert(), py::arg("groups") = 1,
+        "float32[outputs, taps, depth] as dense_bf16, rounded to bfloat16.");
+  m.def("unpack_dense_bf16", &UnpackDense<float, UnpackDenseBf16>, py::arg("packed"), py::arg("outputs"),
+        py::arg("taps"), py::arg("depth"), py::arg("groups") = 1, "The inverse of pack_dense_bf16.");
   m.def("pack_dense_s8", &PackDense<int8_t, PackDenseS8>, py::arg("w").noconvert(), py::arg("groups") = 1,
         "int8[outputs, taps, depth] as dense_s8.");
   m.def("unpack_dense_f32", &UnpackDense<float, UnpackDenseF32>, py::arg("packed"), py::arg("outputs"),

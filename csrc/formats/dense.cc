@@ -1,8 +1,10 @@
 #include "formats/dense.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/check.h"
+#include "base/half.h"
 
 namespace planish {
 namespace {
@@ -28,19 +30,23 @@ void ForEachWeight(const DenseShape& s, Index index, F f) {
   }
 }
 
-template <class T, class Index>
-Memory Pack(const T* w, const DenseShape& s, int64_t bytes, Index index) {
-  Memory packed = Memory::Allocate(bytes);
+// `convert` makes an item of the format, a T, of a weight; what Unpack takes goes the other way.
+template <class T, class W, class Index, class Convert>
+Memory Pack(const W* w, const DenseShape& s, DenseFormat format, Index index, Convert convert) {
+  CheckShape(s);
+  Memory packed = Memory::Allocate(BytesDense(format, s));
   T* to = reinterpret_cast<T*>(packed.data);
-  ForEachWeight(s, index, [&](int64_t i, int64_t j) { to[j] = w[i]; });
+  ForEachWeight(s, index, [&](int64_t i, int64_t j) { to[j] = convert(w[i]); });
   return packed;
 }
 
-template <class T, class Index>
-void Unpack(const Memory& packed, const DenseShape& s, int64_t bytes, Index index, T* w) {
-  Check(packed.size == bytes, "packed weights: their size does not belong to this shape; pack them again");
+template <class T, class W, class Index, class Convert>
+void Unpack(const Memory& packed, const DenseShape& s, DenseFormat format, Index index, Convert convert, W* w) {
+  CheckShape(s);
+  Check(packed.size == BytesDense(format, s),
+        "packed weights: their size does not belong to this shape; pack them again");
   const T* from = reinterpret_cast<const T*>(packed.data);
-  ForEachWeight(s, index, [&](int64_t i, int64_t j) { w[i] = from[j]; });
+  ForEachWeight(s, index, [&](int64_t i, int64_t j) { w[i] = convert(from[j]); });
 }
 
 template <class T>
@@ -73,27 +79,35 @@ void CheckShape(const DenseShape& s) {
   CheckedBytes(s, CheckedRound(s.depth, kQuad), sizeof(float));
 }
 
-int64_t BytesDenseF32(const DenseShape& s) { return CheckedBytes(s, s.depth, sizeof(float)); }
-int64_t BytesDenseS8(const DenseShape& s) { return CheckedBytes(s, CheckedRound(s.depth, kQuad), 1); }
-
-Memory PackDenseF32(const float* w, const DenseShape& s) {
-  CheckShape(s);
-  return Pack(w, s, BytesDenseF32(s), IndexDenseF32);
+int64_t BytesDense(DenseFormat format, const DenseShape& s) {
+  switch (format) {
+    case DenseFormat::kF32:
+      return CheckedBytes(s, s.depth, sizeof(float));
+    case DenseFormat::kBf16:
+      return CheckedBytes(s, CheckedRound(s.depth, kPair), sizeof(BFloat));
+    default:
+      return CheckedBytes(s, CheckedRound(s.depth, kQuad), 1);
+  }
 }
 
+Memory PackDenseF32(const float* w, const DenseShape& s) {
+  return Pack<float>(w, s, DenseFormat::kF32, IndexDenseF32, std::identity());
+}
+Memory PackDenseBf16(const float* w, const DenseShape& s) {
+  return Pack<BFloat>(w, s, DenseFormat::kBf16, IndexDenseBf16, BFloatOf);
+}
 Memory PackDenseS8(const int8_t* w, const DenseShape& s) {
-  CheckShape(s);
-  return Pack(w, s, BytesDenseS8(s), IndexDenseS8);
+  return Pack<int8_t>(w, s, DenseFormat::kS8, IndexDenseS8, std::identity());
 }
 
 void UnpackDenseF32(const Memory& packed, const DenseShape& s, float* w) {
-  CheckShape(s);
-  Unpack(packed, s, BytesDenseF32(s), IndexDenseF32, w);
+  Unpack<float>(packed, s, DenseFormat::kF32, IndexDenseF32, std::identity(), w);
 }
-
+void UnpackDenseBf16(const Memory& packed, const DenseShape& s, float* w) {
+  Unpack<BFloat>(packed, s, DenseFormat::kBf16, IndexDenseBf16, [](BFloat x) { return ToFloat(x); }, w);
+}
 void UnpackDenseS8(const Memory& packed, const DenseShape& s, int8_t* w) {
-  CheckShape(s);
-  Unpack(packed, s, BytesDenseS8(s), IndexDenseS8, w);
+  Unpack<int8_t>(packed, s, DenseFormat::kS8, IndexDenseS8, std::identity(), w);
 }
 
 bool PairsAreSafe(std::span<const std::byte> packed) {

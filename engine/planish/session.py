@@ -38,6 +38,8 @@ class SessionOptions:
         one core. For models from strangers, set both to what they may cost you.
     weight_format: auto lets the cost model choose the form of compressed weights; dense, csr, block1x4, block16x4 and
         codebook force one on the layers that allow it.
+    precision: exact computes float layers in float32; fast lets the weights of convolutions and matrix products, and on
+        processors with AMX their inputs too, be rounded to bfloat16 (3 digits). A plan keeps what it was exported with.
     kernels: native family → name of the kernel to force, for tests and comparisons (see `planish doctor`).
     """
 
@@ -47,6 +49,7 @@ class SessionOptions:
     step_budget: int = 1 << 40
     kernels: dict[str, str] = field(default_factory=dict)
     weight_format: str = "auto"
+    precision: str = "exact"
     optimized_model_filepath: str = ""
     #: Accepted for the sake of scripts written for ONNX Runtime; without effect.
     inter_op_num_threads: int = 0
@@ -378,6 +381,6 @@ def _load(source: Any, options: SessionOptions) -> Lowered:
         from planish.files import write_atomic
 
         write_atomic(options.optimized_model_filepath, ir.to_proto(model).SerializeToString())
-    lowered = lower(model, options.weight_format)
+    lowered = lower(model, options.weight_format, options.precision)
     lowered.defaults = [port(value, 0) for value in defaults]  # the tensor of such a port is not read
     return lowered

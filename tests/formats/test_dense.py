@@ -40,6 +40,33 @@ def test_index_equation() -> None:
     assert np.count_nonzero(f32) == np.count_nonzero(w)
 
 
+@given(SIZES)
+def test_bfloat16_round_trip(sizes: tuple[int, int, int, int]) -> None:
+    groups, per_group, taps, depth = sizes
+    w = np.random.default_rng(0).standard_normal((groups * per_group, taps, depth)).astype(np.float32)
+    packed = _core.pack_dense_bf16(w, groups)
+    assert len(packed) == groups * -(-per_group // 16) * taps * -(-depth // 2) * 64
+    got = _core.unpack_dense_bf16(packed, *w.shape, groups)
+    assert np.all(np.abs(got - w) <= np.abs(w) * 2.0**-8)
+    assert not np.any(got.view(np.uint32) & 0xFFFF)
+    np.testing.assert_array_equal(_core.unpack_dense_bf16(_core.pack_dense_bf16(got, groups), *w.shape, groups), got)
+
+
+def test_bfloat16_index_equation_and_rounding() -> None:
+    w = np.arange(36 * 3 * 5, dtype=np.float32).reshape(36, 3, 5) % 251
+    packed = np.frombuffer(_core.pack_dense_bf16(w, 2), np.uint16).reshape(2, 2, 3, 3, 16, 2)
+    values = (packed.astype(np.uint32) << 16).view(np.float32)
+    for n in range(36):
+        g, j = divmod(n, 18)
+        for t in range(3):
+            for k in range(5):
+                assert values[g, j // 16, t, k // 2, j % 16, k % 2] == w[n, t, k]
+    assert np.count_nonzero(values) == np.count_nonzero(w)
+    ties = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, -1 - 2.0**-8, np.inf, np.nan, 3.4e38], np.float32)
+    got = _core.unpack_dense_bf16(_core.pack_dense_bf16(ties.reshape(1, 1, -1), 1), 1, 1, len(ties), 1).ravel()
+    np.testing.assert_array_equal(got, np.array([1, 1 + 2.0**-6, -1, np.inf, np.nan, np.inf], np.float32))
+
+
 @given(st.integers(1, 40), st.integers(1, 9), st.booleans())
 def test_depthwise_round_trip(channels: int, taps: int, integer: bool) -> None:
     w = np.random.default_rng(1).integers(-300, 300, (channels, taps)).astype(np.int16 if integer else np.float32)

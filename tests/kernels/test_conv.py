@@ -15,7 +15,7 @@ from planish import _core
 from planish.errors import PlanishError
 
 Array = NDArray[Any]
-KERNELS = usable_kernels("conv", "f32") + usable_kernels("conv", "u8")[1:]
+KERNELS = usable_kernels("conv", "f32") + usable_kernels("conv", "bf16")[1:] + usable_kernels("conv", "u8")[1:]
 
 
 def output_size(size: tuple[int, ...], attrs: dict[str, Any]) -> tuple[int, ...]:
@@ -64,13 +64,14 @@ def check(
         w = rng.integers(-8, 9, (n, taps, depth)).astype(np.float32)
         bias = rng.integers(-8, 9, n).astype(np.float32)
         residual = rng.integers(-8, 9, (x_shape[0], *out, n)).astype(np.float32)
-        packed = np.frombuffer(_core.pack_dense_f32(w, groups), np.uint8)
+        bf16 = kernel.startswith("bf16")  # these numbers need no rounding
+        packed = np.frombuffer((_core.pack_dense_bf16 if bf16 else _core.pack_dense_f32)(w, groups), np.uint8)
         y = np.zeros(residual.shape, np.float32)
         _core.run_op(
             "conv",
             [x, packed, bias, None, None, residual],
             [y],
-            {**attrs, "lo": -100.0, "force": kernel},
+            {**attrs, "lo": -100.0, "bf16": int(bf16), "force": kernel},
             packed=[1],
             threads=threads,
         )

@@ -45,6 +45,42 @@ def test_float_agrees_with_numpy(kernel: str, n: int) -> None:
             assert np.all(np.abs(y - expected) <= bound)
 
 
+def bf16(x: Array) -> Array:
+    """x rounded to bfloat16, through the packed format."""
+    packed = _core.pack_dense_bf16(np.ascontiguousarray(x.reshape(1, 1, -1)), 1)
+    return np.asarray(_core.unpack_dense_bf16(packed, 1, 1, x.size, 1)).reshape(x.shape)
+
+
+@pytest.mark.parametrize("kernel", usable_kernels("gemm", "bf16"))
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 33, 70, 130])
+def test_bfloat16_weights_agree_with_numpy(kernel: str, n: int) -> None:
+    """Only the weights are rounded, or with AMX the inputs too."""
+    rng = np.random.default_rng(n)
+    for m in EDGES:
+        for k in (1, 2, 3, 16, 31, 32, 33, 65):
+            x, w = rng.standard_normal((m, k), dtype=np.float32), rng.standard_normal((n, k), dtype=np.float32)
+            bias, residual = rng.standard_normal(n, dtype=np.float32), rng.standard_normal((m, n), dtype=np.float32)
+            packed = np.frombuffer(_core.pack_dense_bf16(np.ascontiguousarray(w[:, None, :]), 1), np.uint8)
+            y = np.empty((m, n), np.float32)
+            attrs = {"lo": 0.0, "hi": 2.5, "bf16": 1, "force": kernel}
+            assert run(x, packed, y, [bias, None, None, residual], **attrs)[0] == kernel
+            used = bf16(x) if kernel == "bf16_amx" else x
+            expected = np.clip(used.astype(np.float64) @ bf16(w).T.astype(np.float64) + bias + residual, 0, 2.5)
+            bound = (k + 2) * 2.0**-23 * (np.abs(x) @ np.abs(w.T) + np.abs(bias) + np.abs(residual))
+            assert np.all(np.abs(y - expected) <= bound)
+
+
+@pytest.mark.parametrize("kernel", usable_kernels("gemm", "bf16"))
+def test_what_bfloat16_weights_hold_of_infinities_and_nan(kernel: str) -> None:
+    x, w = np.ones((3, 5), np.float32), np.ones((18, 1, 5), np.float32)
+    x[1, 2], x[2, 4], w[4, 0, 0] = np.inf, np.nan, -np.inf
+    y = np.empty((3, 18), np.float32)
+    run(x, np.frombuffer(_core.pack_dense_bf16(w, 1), np.uint8), y, [None], bf16=1, force=kernel)
+    expected = np.repeat(np.array([[5], [np.inf], [np.nan]], np.float32), 18, 1)
+    expected[:, 4] = [-np.inf, np.nan, np.nan]
+    np.testing.assert_array_equal(y, expected)
+
+
 @pytest.mark.parametrize("kernel", usable_kernels("gemm", "u8"))
 @pytest.mark.parametrize("output", ["uint8", "float32", "int32"])
 @pytest.mark.parametrize("zero", [False, True])

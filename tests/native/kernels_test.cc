@@ -40,6 +40,7 @@ struct Case {
   bool weight_zero = false;
   std::map<std::string, std::vector<int64_t>> attrs;
   int weight_limit = 128;  // the largest |weight| of u8 × s8
+  bool bf16 = false;       // float32 × bfloat16
 };
 
 // Kernels on pairs take only weights that cannot saturate 16 bits.
@@ -48,7 +49,7 @@ int WeightLimit(const std::string& kernel) {
 }
 
 std::string Name(const Case& c) {
-  std::string s = c.family + (c.u8 ? " uint8 → " : " float32 → ") + DTypeName(c.output) + " x";
+  std::string s = c.family + (c.u8 ? " uint8 → " : c.bf16 ? " float32 × bfloat16 → " : " float32 → ") + DTypeName(c.output) + " x";
   const auto append = [&](const std::vector<int64_t>& values) {
     for (const int64_t v : values) s.append(1, ' ').append(std::to_string(v));
   };
@@ -153,7 +154,8 @@ class Operands {
       packed = PackDenseS8(
           RandomVector<int8_t>(n * c.taps * depth, -c.weight_limit, c.weight_limit - 1).data(), shape);
     } else {
-      packed = PackDenseF32(RandomVector<float>(n * c.taps * depth, -8, 8).data(), shape);
+      const std::vector<float> w = RandomVector<float>(n * c.taps * depth, -8, 8);
+      packed = c.bf16 ? PackDenseBf16(w.data(), shape) : PackDenseF32(w.data(), shape);
     }
     AddArray(Bytes(std::vector<std::byte>(packed.data, packed.data + packed.size)), DType::kU8, {packed.size},
              0, kAlignment);
@@ -178,6 +180,7 @@ std::vector<std::byte> Run(const Case& c, const Operands& operands, const std::s
     if (c.output == DType::kU8) attrs.Set("lo", std::vector<int64_t>{3});
   } else {
     attrs.Set("lo", std::vector<double>{-100});
+    if (c.bf16) attrs.Set("bf16", std::vector<int64_t>{1});
   }
   if (c.groups > 1) attrs.Set("groups", std::vector<int64_t>{c.groups});
   const std::vector<View> inputs = operands.Declare(program);
@@ -243,8 +246,8 @@ int CheckCase(const Case& c, std::map<std::string, int>& checked) {
   int failures = 0;
   for (const KernelInfo& k : AllKernels()) {
     const std::string name = k.name;
-    if (c.family != k.family || name == "reference" || !Usable(k.isa) || (name.rfind("u8", 0) == 0) != c.u8 ||
-        WeightLimit(name) != c.weight_limit)
+    const char* types = c.u8 ? "u8" : c.bf16 ? "bf16" : "f32";
+    if (c.family != k.family || !Usable(k.isa) || name.rfind(types, 0) != 0 || WeightLimit(name) != c.weight_limit)
       continue;
     for (const int threads : {1, 2}) {
       if (Run(c, operands, name, threads) != expected) {
@@ -264,6 +267,9 @@ int RunAll() {
   int failures = 0;
   for (Case c : cases) {
     for (c.weight_limit = 128; c.weight_limit >= 64; c.weight_limit /= 2) failures += CheckCase(c, checked);
+    c.weight_limit = 128;
+    c.bf16 = !c.u8 && (c.family == "gemm" || c.family == "conv");
+    if (c.bf16) failures += CheckCase(c, checked);
   }
   for (const KernelInfo& k : AllKernels()) {
     const std::string name = std::string(k.family) + " " + k.name;

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "base/view.h"
-#include "kernels/common/half.h"
+#include "base/half.h"
 
 namespace planish {
 

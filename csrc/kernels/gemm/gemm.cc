@@ -14,8 +14,12 @@ namespace planish {
 #undef PLANISH_TILE
 void RegionU8S8Amx(const TileArgs&, bool);
 void RegionU8S8AmxEmulated(const TileArgs&, bool);
+void RegionBf16Amx(const TileArgs&, bool);
+void RegionBf16AmxEmulated(const TileArgs&, bool);
 
 namespace {
+
+constexpr DenseFormat WeightsFor(DType lhs) { return lhs == DType::kF32 ? DenseFormat::kF32 : DenseFormat::kS8; }
 
 bool Always(const TileWork&) { return true; }
 
@@ -46,11 +50,18 @@ int64_t WidenedRows(int64_t segments, int64_t depth, int64_t rows) {
   return CheckedMul(segments, CheckedAdd(32, CheckedMul(AlignUp(depth, 64), AlignUp(rows, 16))));
 }
 
+// Rows of all segments as bfloat16 padded to 64 bytes, in groups of 16, and 32 bytes a segment to find them.
+[[maybe_unused]] int64_t AmxHalfRows(int64_t segments, int64_t depth, int64_t rows) {
+  return AmxRows(segments, CheckedMul(depth, 2), rows);
+}
+
 constexpr TileKernel kTiles[] = {
 #define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
-  {#name, Isa::isa, DType::lhs, max_rows, &Pays, gather_depth, false, &Function, &Scratch, Region},
+  {#name, Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, false, &Function, &Scratch, Region},
 #define PLANISH_SAFE_PAIRS_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
-  {#name, Isa::isa, DType::lhs, max_rows, &Pays, gather_depth, true, &Function, &Scratch, Region},
+  {#name, Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, true, &Function, &Scratch, Region},
+#define PLANISH_BF16_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
+  {#name, Isa::isa, DenseFormat::kBf16, max_rows, &Pays, gather_depth, false, &Function, &Scratch, Region},
 #include "kernels/gemm/kernels.inc"
 #undef PLANISH_TILE
 };
@@ -73,6 +84,7 @@ constexpr KernelInfo kConvKernels[] = {
 #define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
   {"batch_matmul", #name, Isa::isa},
 #define PLANISH_SAFE_PAIRS_TILE(...)  // its weights are no constants
+#define PLANISH_BF16_TILE(...)
 constexpr KernelInfo kBatchMatmulKernels[] = {
     {"batch_matmul", "reference", Isa::kScalar},
 #include "kernels/gemm/kernels.inc"
@@ -82,11 +94,16 @@ constexpr KernelInfo kBatchMatmulKernels[] = {
 void RunNothing(const void*, std::byte* const*, const RunContext&) {}
 
 void CheckWeights(const View& w, const Problem& p) {
-  const bool f32 = p.lhs == DType::kF32;
   Check(w.rank == 1 && w.stride[0] == 1 && ItemSize(w.dtype) == 1,
         "packed weights must be a vector of bytes; this is a bug in planish");
-  Check(w.shape[0] == (f32 ? BytesDenseF32(p.shape) : BytesDenseS8(p.shape)),
+  Check(w.shape[0] == BytesDense(p.format, p.shape),
         "the packed weights' size does not belong to this shape; the plan is damaged");
+}
+
+DenseFormat FormatOf(DType lhs, const Attrs& attrs) {
+  const bool bf16 = attrs.Int("bf16", 0) != 0;
+  Check(!bf16 || lhs == DType::kF32, "bfloat16 weights need a float32 input; this is a bug in planish");
+  return bf16 ? DenseFormat::kBf16 : WeightsFor(lhs);
 }
 
 // Validates the description; everything but the choice of the kernel.
@@ -102,6 +119,7 @@ Problem Describe(const OpDesc& op, bool conv) {
 
   Problem p{};
   p.lhs = o.x->dtype;
+  p.format = FormatOf(p.lhs, op.attrs);
   p.output = OutputOf(p.lhs, o.y->dtype);
   p.y_operand = static_cast<int>(op.inputs.size());
   p.residual = o.residual != nullptr;
@@ -125,7 +143,7 @@ Built Choose(Problem& p, const OpDesc& op) {
   const TileWork work{p.map.pixels, p.shape.group_outputs(), p.shape.taps * p.shape.depth};
   const std::byte* w = op.data.size() > 1 ? op.data[1] : nullptr;
   const size_t bytes = w ? static_cast<size_t>(op.inputs[1].shape[0]) : 0;
-  const TileKernel& kernel = ChooseTile(p.lhs, work, forced, {w, bytes});
+  const TileKernel& kernel = ChooseTile(p.format, work, forced, {w, bytes});
   Schedule(p, kernel, op.threads);
   return MakeBuilt(&RunTiles, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
 }
@@ -143,11 +161,11 @@ Built Build(const OpDesc& op, bool conv) {
 
 std::span<const TileKernel> TileKernels() { return kTiles; }
 
-const TileKernel& ChooseTile(DType lhs, const TileWork& work, const std::string& forced,
+const TileKernel& ChooseTile(DenseFormat format, const TileWork& work, const std::string& forced,
                              std::span<const std::byte> weights) {
   for (size_t i = std::size(kTiles); i-- > 0;) {
     const TileKernel& k = kTiles[i];
-    if (k.lhs != lhs || !Usable(k.isa)) continue;
+    if (k.weights != format || !Usable(k.isa)) continue;
     if (forced.empty() ? !k.pays(work) : forced != k.name) continue;
     if (!k.safe_pairs || (!weights.empty() && PairsAreSafe(weights))) return k;
   }

@@ -8,6 +8,7 @@
 //   may be absent. The strides of K, C, N and of the vectors are one item; all others are free.
 //
 //   x float32:  w dense_f32, bias float32, y float32 = clamp(Σ x·w + bias + residual, lo, hi)
+//               w dense_bf16 with attribute bf16 = 1: the same, and kernels may round x to bfloat16 too
 //   x uint8:    w dense_s8, bias int32; acc = Σ x·w − weight_zero·Σx + bias modulo 2^32, padding being x_zero (which the
 //               caller has folded into the bias);
 //               y int32 = acc;  y float32 = clamp(float(acc)·scale, lo, hi);
@@ -35,7 +36,7 @@ struct TileWork {
 struct TileKernel {
   const char* name;
   Isa isa;
-  DType lhs;
+  DenseFormat weights;
   int max_rows;
   bool (*pays)(const TileWork&);  // elsewhere an earlier kernel is faster
   int64_t gather_depth;           // the deepest taps (in elements) that are worth copying side by side
@@ -47,15 +48,16 @@ struct TileKernel {
 
 // The micro-kernels of kernels.inc, slowest first.
 std::span<const TileKernel> TileKernels();
-// The forced micro-kernel, or the last usable one that pays for this type of x, work and packed weights (empty unless they are
-// constant); throws Error if the forced one is not usable.
-const TileKernel& ChooseTile(DType lhs, const TileWork& work, const std::string& forced,
+// The forced micro-kernel, or the last usable one that pays for this format of weights, work and the packed bytes (empty
+// unless they are constant); throws Error if the forced one is not usable.
+const TileKernel& ChooseTile(DenseFormat format, const TileWork& work, const std::string& forced,
                              std::span<const std::byte> weights = {});
 
 // What `run` reads: the parameters of both families.
 struct Problem {
   PixelMap map;
   DenseShape shape;
+  DenseFormat format;
   DType lhs;
   TileOutput output;
   float low, high;

@@ -1,4 +1,5 @@
 // The meaning of gemm and conv: one loop per index, the weights read through the format's index equation.
+#include "base/half.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/requantize.h"
 
@@ -15,12 +16,17 @@ struct Operands {
   std::byte* y;
 };
 
+float WeightF32(const Problem& p, const std::byte* w, int64_t n, int64_t t, int64_t k) {
+  return p.format == DenseFormat::kBf16 ? ToFloat(As<BFloat>(w)[IndexDenseBf16(p.shape, n, t, k)])
+                                        : As<float>(w)[IndexDenseF32(p.shape, n, t, k)];
+}
+
 float SumF32(const Problem& p, const Operands& o, const char* const* rows, int64_t n) {
   const int64_t channel0 = n / p.shape.group_outputs() * p.shape.depth;
   float sum = 0;
   for (int64_t t = 0; t < p.shape.taps; ++t) {
     const float* x = reinterpret_cast<const float*>(rows[t]) + channel0;
-    for (int64_t k = 0; k < p.shape.depth; ++k) sum += x[k] * As<float>(o.w)[IndexDenseF32(p.shape, n, t, k)];
+    for (int64_t k = 0; k < p.shape.depth; ++k) sum += x[k] * WeightF32(p, o.w, n, t, k);
   }
   return sum;
 }

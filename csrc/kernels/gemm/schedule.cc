@@ -18,15 +18,10 @@ constexpr int64_t kTasksPerThread = 4;
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t PanelBytes(const Problem& p) {
-  return p.lhs == DType::kF32 ? PanelSizeF32(p.shape) * static_cast<int64_t>(sizeof(float))
-                              : PanelSizeS8(p.shape);
-}
+int64_t PanelBytes(const Problem& p) { return PanelBytes(p.format, p.shape); }
 
 // The depth of one tap in a gathered row: as in the packed weights.
-int64_t GatherDepth(const Problem& p) {
-  return p.lhs == DType::kF32 ? p.shape.depth : p.shape.quads() * kQuad;
-}
+int64_t GatherDepth(const Problem& p) { return PackedDepth(p.format, p.shape); }
 
 // Tasks that are worth handing out: at least 20 µs each, a few per thread.
 int64_t WantedTasks(const Problem& p, int threads) {

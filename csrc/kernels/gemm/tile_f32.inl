@@ -1,57 +1,13 @@
-// The float micro-kernel, for any vector type. Included inside an anonymous namespace that has defined
-//   Vec, kLanes (a divisor of 16), Zero(), Load(p), LoadFirst(p, n), StoreFirst(p, v, n), Store(p, v), Broadcast(p),
-//   MulAdd(a, b, c) = a·b + c, Add(a, b), ClampVec(v, low, high), Splat(x),
+// The float micro-kernel, for any vector type. Included inside an anonymous namespace, after one of vec_f32_*.inl and
+// write_sums_f32.inl, and before accumulate_f32.inl or accumulate_bf16.inl. It has defined
 //   MaxPanels(rows): how many panels at once, a power of two, keep all sums in registers.
 
 constexpr int kPanelLanes = 16;
 constexpr int kPanelVecs = kPanelLanes / kLanes;
 
+// sum[r][v] += Σ_s Σ_k rows[s][r][k] · w[k][v], by the format of the weights.
 template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights,
-                                                      Vec (&sum)[kRows][kVecs]) {
-  for (int64_t s = 0; s < a.segments; ++s) {
-    const float* x[kRows];
-    for (int r = 0; r < kRows; ++r)
-      x[r] = reinterpret_cast<const float*>(a.rows[s * a.row_pitch + r] + a.row_offset);
-    const char* w = weights + s * a.depth * static_cast<int64_t>(kPanelLanes * sizeof(float));
-    for (int64_t k = 0; k < a.depth; ++k) {
-      Vec b[kVecs];
-#pragma GCC unroll 16
-      for (int v = 0; v < kVecs; ++v) {
-        const char* panel = w + v / kPanelVecs * a.panel_bytes;
-        b[v] = Load(reinterpret_cast<const float*>(panel) + k * kPanelLanes + v % kPanelVecs * kLanes);
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const Vec xv = Broadcast(x[r] + k);
-#pragma GCC unroll 16
-        for (int v = 0; v < kVecs; ++v) sum[r][v] = MulAdd(xv, b[v], sum[r][v]);
-      }
-    }
-  }
-}
-
-// Writes sums that are spilled to [rows][pitch]: with a residual, or only `count` outputs.
-__attribute__((noinline)) inline void WriteSums(const TileArgs& a, int rows, int64_t column, int64_t count,
-                                                const float* sums, int64_t pitch) {
-  const Vec low = Splat(a.low), high = Splat(a.high);
-  for (int r = 0; r < rows; ++r, sums += pitch) {
-    float* out = reinterpret_cast<float*>(a.out[r] + a.out_offset) + column;
-    const float* residual =
-        a.residual ? reinterpret_cast<const float*>(a.residual[r] + a.residual_offset) + column : nullptr;
-    int64_t n = 0;
-    for (; n + kLanes <= count; n += kLanes) {
-      Vec y = Load(sums + n);
-      if (residual) y = Add(y, Load(residual + n));
-      Store(out + n, ClampVec(y, low, high));
-    }
-    if (n < count) {
-      Vec y = Load(sums + n);
-      if (residual) y = Add(y, LoadFirst(residual + n, count - n));
-      StoreFirst(out + n, ClampVec(y, low, high), count - n);
-    }
-  }
-}
+inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights, Vec (&sum)[kRows][kVecs]);
 
 template <int kRows, int kVecs>
 inline __attribute__((always_inline)) void Finish(const TileArgs& a, int64_t column,

@@ -26,3 +26,11 @@ inline Vec ClampVec(Vec v, Vec low, Vec high) {
   v = low > v ? low : v;
   return high < v ? high : v;
 }
+typedef uint32_t Bits __attribute__((vector_size(16)));
+inline Bits LoadBits(const char* pairs) {
+  Bits v;
+  memcpy(&v, pairs, sizeof v);
+  return v;
+}
+inline Vec LoadEven(const char* pairs) { return reinterpret_cast<Vec>(LoadBits(pairs) << 16); }
+inline Vec LoadOdd(const char* pairs) { return reinterpret_cast<Vec>(LoadBits(pairs) & 0xffff0000u); }

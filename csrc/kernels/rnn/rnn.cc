@@ -289,7 +289,7 @@ Pitches PitchesOf(const OpDesc& op, const View& v, std::initializer_list<int64_t
 void CheckPacked(const OpDesc& op, const View& v, const PackedMatrix& m, const char* what) {
   const DenseShape shape{m.outputs, 1, m.depth, 1};
   CheckShape(shape);
-  if (v.dtype != DType::kU8 || v.rank != 1 || v.stride[0] != 1 || v.shape[0] != BytesDenseF32(shape))
+  if (v.dtype != DType::kU8 || v.rank != 1 || v.stride[0] != 1 || v.shape[0] != BytesDense(DenseFormat::kF32, shape))
     FailShape(op, what);
 }
 
@@ -347,7 +347,7 @@ Built Build(const OpDesc& op, Cell cell, std::span<const KernelInfo> kernels) {
   p.relu = cell == kRnn && act == "relu";
   if (!p.relu && act != "tanh") FailShape(op, "activation");
   const KernelInfo& kernel = ChooseBest(kernels, op.attrs);
-  p.kernel = &ChooseTile(DType::kF32, {p.batch, 1, 1}, std::string("f32_") + kernel.name);
+  p.kernel = &ChooseTile(DenseFormat::kF32, {p.batch, 1, 1}, std::string("f32_") + kernel.name);
   p.rows = &RnnRowsFor(kernel.isa);
   Built built = MakeBuilt(&Run, p, kernel.name, Divide(p, nullptr).bytes);
   built.work = static_cast<double>(p.steps) * static_cast<double>(p.batch) * static_cast<double>(p.w.outputs) *

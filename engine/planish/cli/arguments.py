@@ -96,6 +96,13 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--isa", metavar="NAME", help="the highest instruction set to use; see `planish doctor`")
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", choices=("exact", "fast"), default="exact",
+        help="fast: float weights, and inputs where the processor has AMX, may be rounded to bfloat16 (default exact)",
+    )  # fmt: skip
+
+
 def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=parse_seed, default=0, metavar="N", help="seed of random values (default 0)")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from planish.cli.arguments import add_shapes, parse_threads, shapes_of
+from planish.cli.arguments import add_precision, add_shapes, parse_threads, shapes_of
 from planish.errors import UsageError
 
 EXAMPLE = "planish export small.onnx -o small.plan --shape x=1x3x224x224"
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shapes(parser)
     parser.add_argument("--tune", action="store_true", help="choose kernels by timing them on this machine")
     parser.add_argument("--threads", type=parse_threads, metavar="N", help="threads to tune for (default: all)")
+    add_precision(parser)
     parser.add_argument("--allow-fallback", action="store_true", help="accept operators that need onnx at run time")
 
 
@@ -34,7 +35,8 @@ def execute(args: argparse.Namespace) -> None:
     if not args.output.endswith(".plan"):
         raise UsageError(f"-o {args.output}: a plan's name ends in .plan; rename it")
     isas = [name.strip() for name in args.isa.split(",")] if args.isa else []
-    session = planish.InferenceSession(args.model, planish.SessionOptions(intra_op_num_threads=args.threads or 0))
+    options = planish.SessionOptions(intra_op_num_threads=args.threads or 0, precision=args.precision)
+    session = planish.InferenceSession(args.model, options)
     planish.export(
         session,
         args.output,

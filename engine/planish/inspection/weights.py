@@ -20,6 +20,7 @@ _MANY = 4096
 _SAMPLE = 1 << 16
 _UNPACK: dict[str, Callable[..., Array]] = {
     "dense_f32": _core.unpack_dense_f32,
+    "dense_bf16": _core.unpack_dense_bf16,
     "dense_s8": _core.unpack_dense_s8,
     "depthwise_f32": _core.unpack_depthwise_f32,
     "depthwise_s16": _core.unpack_depthwise_s16,

@@ -85,12 +85,18 @@ class Builder:
     numbering."""
 
     def __init__(
-        self, lowered: Lowered, opset: int, parent: Builder | None = None, weight_format: str = "auto"
+        self,
+        lowered: Lowered,
+        opset: int,
+        parent: Builder | None = None,
+        weight_format: str = "auto",
+        precision: str = "exact",
     ) -> None:
         self.lowered = lowered
         self.opset = opset
         self.parent = parent
         self.weight_format: str = parent.weight_format if parent else weight_format
+        self.precision: str = parent.precision if parent else precision
         self.tensors: dict[ir.Value, int] = {}
         self.deferred: dict[ir.Value, Quantized] = {}
         self.bytes_of: dict[ir.Value, int] = {}  # s8 values, as u8 with 128 added

@@ -9,20 +9,24 @@ from planish.errors import ModelError, first_line
 from planish.importing.zip_maps import ZIP_MAPS
 from planish.lowering import rules  # noqa: F401  (fills RULES)
 from planish.lowering.builder import RULES, Builder, Unsupported, UnsupportedType, origin_of, port, require
-from planish.lowering.formats import check_weight_format
+from planish.lowering.formats import check_precision, check_weight_format
 from planish.lowering.fuse import fuse
 from planish.lowering.lowered import Lowered
 from planish.lowering.widen import lower_widened
 
 
-def lower(model: ir.Model, weight_format: str = "auto") -> Lowered:
+def lower(model: ir.Model, weight_format: str = "auto", precision: str = "exact") -> Lowered:
     """Lowers a canonical model. Operators without a rule become steps of kind `onnx` (the fallback), listed in `notes`.
 
     weight_format: one of formats.WEIGHT_FORMATS; anything but "auto" forces a form on the layers that allow it.
+    precision: one of formats.PRECISIONS; "fast" packs the weights of float layers as bfloat16.
     """
     graph = model.graph
     lowered = Lowered()
-    builder = Builder(lowered, graph.opset_imports.get("", 1), weight_format=check_weight_format(weight_format))
+    check_weight_format(weight_format)
+    check_precision(precision)
+    opset = graph.opset_imports.get("", 1)
+    builder = Builder(lowered, opset, weight_format=weight_format, precision=precision)
     for value in graph.inputs:
         if value.is_initializer():
             continue

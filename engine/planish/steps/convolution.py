@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from planish.lowering.lowered import Step
     from planish.runtime.emitter import Emitter
 
-#: Attributes that the native families take as they are.
-EPILOGUE = ("lo", "hi", "x_zero", "y_zero")
+#: Attributes that the native families take as they are: those of the epilogue, and of the weights' format.
+NATIVE_ATTRS = ("lo", "hi", "x_zero", "y_zero", "bf16")
 
 
 @register
@@ -74,7 +74,7 @@ class Conv(Kind):
             x = _merge_width(e, x, attrs, sizes[-1], step.attrs.get("x_zero", 0))
         else:
             x = e.innermost(x, 1, last)
-        attrs.update({k: step.attrs[k] for k in EPILOGUE if k in step.attrs})
+        attrs.update({k: step.attrs[k] for k in NATIVE_ATTRS if k in step.attrs})
         attrs["N"], attrs["groups"] = step.attrs["N"], step.attrs.get("groups", 1)
         if step.attrs.get("transposed"):
             attrs["transposed"] = 1

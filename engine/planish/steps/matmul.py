@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from planish.errors import ModelError
-from planish.steps.convolution import EPILOGUE, add_with_residual
+from planish.steps.convolution import NATIVE_ATTRS, add_with_residual
 from planish.steps.kind import Array, Fact, Facts, Kind, broadcast_shapes, register
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Gemm(Kind):
             x = x.permute((1, 0))
         order = tuple(range(len(x.shape)))
         x = e.innermost(x, len(x.shape) - 1, order)
-        attrs = {k: step.attrs[k] for k in (*EPILOGUE, "N", "K") if k in step.attrs}
+        attrs = {k: step.attrs[k] for k in (*NATIVE_ATTRS, "N", "K") if k in step.attrs}
         y = e.output(0, order)
         operands = [x, *(e.optional(i) for i in range(1, 5))]
         add_with_residual(step, e, attrs, operands, y, order)

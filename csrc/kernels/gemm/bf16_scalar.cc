@@ -1,0 +1,21 @@
+// float32 × bfloat16 micro-kernel in portable C++ on vectors of 16 bytes, which every CPU of the supported architectures has.
+#include <string.h>
+
+#include "kernels/gemm/tile.h"
+
+namespace planish {
+namespace {
+
+#include "kernels/gemm/vec_f32_scalar.inl"
+
+constexpr int MaxPanels(int) { return 1; }
+
+#include "kernels/gemm/write_sums_f32.inl"
+#include "kernels/gemm/tile_f32.inl"
+#include "kernels/gemm/accumulate_bf16.inl"
+
+}  // namespace
+
+void TileBf16Scalar(const TileArgs& args, int rows) { Dispatch<2>(args, rows); }
+
+}  // namespace planish

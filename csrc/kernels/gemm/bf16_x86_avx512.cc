@@ -1,0 +1,21 @@
+// float32 × bfloat16 micro-kernel for AVX-512: up to 14 rows × 32 outputs in registers; fewer rows take more outputs.
+#include <immintrin.h>
+
+#include "kernels/gemm/tile.h"
+
+namespace planish {
+namespace {
+
+#include "kernels/gemm/vec_f32_avx512.inl"
+
+constexpr int MaxPanels(int rows) { return rows <= 3 ? 8 : rows <= 6 ? 4 : 2; }
+
+#include "kernels/gemm/write_sums_f32.inl"
+#include "kernels/gemm/tile_f32.inl"
+#include "kernels/gemm/accumulate_bf16.inl"
+
+}  // namespace
+
+void TileBf16Avx512(const TileArgs& args, int rows) { Dispatch<14>(args, rows); }
+
+}  // namespace planish
