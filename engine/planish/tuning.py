@@ -1,4 +1,4 @@
-"""Choosing kernels by timing on this machine: what `planish export --tune` writes into a plan.
+"""Timing kernels on this machine: what `planish export --tune` writes into a plan and `planish bench --profile` shows.
 
 The registry names kernels TYPES_ISA or TYPES_ISA_VARIANT, so that the alternatives to a kernel are those of its family
 with the same types.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -30,31 +31,82 @@ _TRIAL_SECONDS = 0.2
 _LEAST_RUNS, _MOST_RUNS, _WARM_UP = 5, 200, 2
 
 
+@dataclass(frozen=True)
+class Survey:
+    """The least time, in nanoseconds, of every instruction with each kernel that is legal for it, and the cost model's
+    choice. Families that hardly count have that of the choice alone."""
+
+    chosen: dict[Place, str]
+    times: dict[Place, dict[str, int]]
+
+
 def tune(lowered: Lowered, feeds: Mapping[int, npt.NDArray[np.generic]], settings: Settings) -> int:
     """Try every usable kernel for the steps of `lowered` on these feeds, by tensor number, and fix the fastest ones.
 
     The choice goes into the steps' attribute `kernels`. Returns how many instructions run another kernel than before.
     """
     _fix(lowered, {})
+    found = survey(lowered, feeds, settings)
+    fixed: dict[Place, str] = {}
+    for place, times in found.times.items():
+        best = min(times, key=times.__getitem__)
+        if times[best] * _LEAST_GAIN < times[found.chosen[place]]:
+            fixed[place] = best
+    _fix(lowered, fixed)
+    return len(fixed)
+
+
+def survey(lowered: Lowered, feeds: Mapping[int, npt.NDArray[np.generic]], settings: Settings) -> Survey:
+    """Time every usable kernel for the steps of `lowered`, which is left as it was."""
+    saved = {id(step): step.attrs["kernels"] for step in lowered.walk() if "kernels" in step.attrs}
+    try:
+        return _survey(lowered, feeds, settings)
+    finally:
+        _fix(lowered, {})
+        for step in lowered.walk():
+            if id(step) in saved:
+                step.attrs["kernels"] = saved[id(step)]
+
+
+def _survey(lowered: Lowered, feeds: Mapping[int, npt.NDArray[np.generic]], settings: Settings) -> Survey:
     default, chosen = _measure(lowered, feeds, settings)
     total = sum(default.values())
-    best = dict(default)
-    fixed: dict[Place, str] = {}
+    times = {place: {chosen[place]: spent} for place, spent in default.items()}
     for (family, types), places in _groups(chosen).items():
         if sum(default[place] for place in places) < _LEAST_SHARE * total:
             continue
         for kernel in _alternatives(family, types):
-            trial = {place: kernel for place in places if chosen[place] != kernel}
-            _fix(lowered, trial)
-            try:
-                times, _ = _measure(lowered, feeds, settings)
-            except PlanishError:
-                continue  # not legal for one of these steps
+            trial = _legal(lowered, feeds, settings, kernel, [place for place in places if chosen[place] != kernel])
+            if not trial:
+                continue
+            _fix(lowered, dict.fromkeys(trial, kernel))
+            measured, _ = _measure(lowered, feeds, settings)
             for place in trial:
-                if times[place] < best[place] and times[place] * _LEAST_GAIN < default[place]:
-                    best[place], fixed[place] = times[place], kernel
-    _fix(lowered, fixed)
-    return len(fixed)
+                times[place][kernel] = measured[place]
+    return Survey(chosen, times)
+
+
+def _legal(
+    lowered: Lowered,
+    feeds: Mapping[int, npt.NDArray[np.generic]],
+    settings: Settings,
+    kernel: str,
+    places: Sequence[Place],
+) -> list[Place]:
+    """Those of `places` where the kernel may run."""
+    if not places:
+        return []
+    _fix(lowered, dict.fromkeys(places, kernel))
+    try:
+        Executor(lowered, settings).segments(feeds)
+        return list(places)
+    except PlanishError:
+        if len(places) == 1:
+            return []
+    middle = len(places) // 2
+    return [
+        place for part in (places[:middle], places[middle:]) for place in _legal(lowered, feeds, settings, kernel, part)
+    ]
 
 
 def _measure(

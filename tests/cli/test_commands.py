@@ -106,6 +106,9 @@ def test_bench_against_float_and_profile(call: Call, place: Path) -> None:
     assert {step["family"] for step in steps} >= {"conv", "gemm", "quantize"}
     assert sum(step["share"] for step in steps) == pytest.approx(1)
     assert "small, step by step" in outcome.out
+    if len(_core.usable_isas()) > 1:
+        declined = {kernel for step in steps if step["family"] == "conv" for kernel, ratio in step["declined"]}
+        assert "u8s8_scalar" in declined
 
 
 def test_bench_plots(call: Call, place: Path) -> None:

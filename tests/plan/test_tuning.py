@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import pytest
 import planish
 from planish import _core
 from planish.demo.data import MODEL_PATH, load
+from planish.errors import PlanishError
 from planish.inspection import inspect_model
 from planish.runtime.executor import Timing
 from planish.runtime.specialise import Settings
-from planish.tuning import tune
+from planish.tuning import survey, tune
 
 pytestmark = pytest.mark.skipif(len(_core.usable_isas()) < 2, reason="one instruction set leaves nothing to choose")
 
@@ -66,6 +68,38 @@ def test_a_tuned_plan_keeps_the_choice_and_the_bits(small: Path, monkeypatch: py
     fixed = {s.name: s.attrs["kernels"] for s in session.lowered.walk() if "kernels" in s.attrs}
     for layer in inspect_model(plan, threads=1).layers:
         assert layer.kernel == fixed.get(layer.name, {}).get(layer.op, layer.kernel)
+
+
+def test_a_survey_names_what_is_legal_and_leaves_the_model_as_it_was(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a kernel is legal for some of the steps only."""
+    monkeypatch.setattr("planish.tuning._TRIAL_SECONDS", 0.01)
+    session = planish.InferenceSession(small)
+    feeds = {session.lowered.inputs[0].tensor: load().images[:1]}
+    before = next(step for step in session.lowered.walk() if step.kind == "conv")
+    before.attrs["kernels"] = {"conv": "u8s8_scalar"}
+    build, refused = planish.tuning.Executor.segments, before.name  # type: ignore[attr-defined]
+
+    def picky(self: Any, feeds: Any) -> Any:
+        """The best kernel is not legal for one layer."""
+        forced = {s.name: s.attrs.get("kernels", {}).get("conv") for s in self.lowered.walk()}
+        if forced[refused] == "u8s8_avx2":
+            raise PlanishError("not legal")
+        return build(self, feeds)
+
+    monkeypatch.setattr("planish.tuning.Executor.segments", picky)
+    found = survey(session.lowered, feeds, Settings(1))
+    assert {s.name: s.attrs["kernels"] for s in session.lowered.walk() if "kernels" in s.attrs} == {
+        before.name: {"conv": "u8s8_scalar"}
+    }
+    assert found.chosen[(before.name, "conv")] == "u8s8_scalar"
+    assert "u8s8_avx2" not in found.times[(before.name, "conv")]
+    others = [times for (name, family), times in found.times.items() if family == "conv" and name != before.name]
+    assert others
+    assert all({found.chosen[place]} <= set(times) for place, times in found.times.items())
+    if "avx2" in _core.usable_isas():
+        assert any("u8s8_avx2" in times and "u8s8_scalar" in times for times in others)
 
 
 def test_a_forced_kernel_of_a_convolution_runs() -> None:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=parse_seconds, default=3.0, metavar="N", help="for each contestant (default 3)"
     )
     parser.add_argument("--plot", metavar="F.png", help="draw latency and size to a .png, .svg or .pdf")
-    parser.add_argument("--profile", action="store_true", help="also time each model step by step")
+    parser.add_argument("--profile", action="store_true", help="also time each model step by step, with every kernel")
     add_shapes(parser)
     add_machine(parser)
     add_seed(parser)

@@ -11,6 +11,7 @@ import numpy as np
 from planish.measure.contestant import InputSpec
 from planish.measure.inputs import Feeds, Shapes, random_feeds, read_feeds
 from planish.session import InferenceSession, SessionOptions
+from planish.tuning import Place, survey
 
 _WARM_UP = 3
 _MOST_RUNS = 500
@@ -18,7 +19,10 @@ _MOST_RUNS = 500
 
 @dataclass(frozen=True)
 class StepTime:
-    """One instruction or fallback call: its median time in seconds, its share of the sum, and why this kernel."""
+    """One instruction or fallback call: its median time in seconds, its share of the sum, and why this kernel.
+
+    declined: the other kernels that could run it, and their times as multiples of the chosen one's, least first.
+    """
 
     label: str
     family: str
@@ -26,6 +30,7 @@ class StepTime:
     reason: str
     seconds: float
     share: float
+    declined: tuple[tuple[str, float], ...] = ()
 
 
 def profile(
@@ -51,11 +56,32 @@ def profile(
     runs = session.profile()[_WARM_UP:]
     medians = np.median([[step.nanoseconds for step in run] for run in runs], axis=0) / 1e9
     reasons = _reasons(session, feed)
+    declined = _declined(session, feed)
     total = float(medians.sum()) or 1.0
     return [
-        StepTime(step.label, step.family, step.kernel, reason, float(spent), float(spent) / total)
+        StepTime(
+            step.label,
+            step.family,
+            step.kernel,
+            reason,
+            float(spent),
+            float(spent) / total,
+            declined.get((step.label, step.family), ()),
+        )
         for step, reason, spent in zip(runs[0], reasons, medians, strict=True)
     ]
+
+
+def _declined(session: InferenceSession, feed: Feeds) -> dict[Place, tuple[tuple[str, float], ...]]:
+    """By step and family: the kernels that were not chosen, with their times over the chosen one's."""
+    arrays = {port.tensor: np.ascontiguousarray(feed[port.name]) for port in session.lowered.inputs}
+    found = survey(session.lowered, arrays, session.executor.settings)
+    ratios: dict[Place, tuple[tuple[str, float], ...]] = {}
+    for place, times in found.times.items():
+        chosen = found.chosen[place]
+        others = [(kernel, spent / max(1, times[chosen])) for kernel, spent in times.items() if kernel != chosen]
+        ratios[place] = tuple(sorted(others, key=lambda other: other[1]))
+    return ratios
 
 
 def _reasons(session: InferenceSession, feed: Feeds) -> list[str]:
