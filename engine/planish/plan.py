@@ -326,10 +326,10 @@ class _Reader:
 
     def port(self, entry: dict[str, Any]) -> Port:
         shape = entry["shape"]
-        if shape is not None and not all(d is None or type(d) is str or (type(d) is int and d >= 0) for d in shape):
+        if shape is not None and not all(map(_is_dim, shape)):
             raise self.damaged("a shape")
         labels = entry["labels"]
-        if not (all(type(v) is int for v in labels) or all(isinstance(v, str) for v in labels)):
+        if labels and not (all(type(v) is int for v in labels) or all(isinstance(v, str) for v in labels)):
             raise self.damaged("an output's labels")
         return Port(
             str(entry["name"]),
@@ -386,6 +386,11 @@ class _Reader:
             return len(branches) == 2 and all(len(b.outputs) == len(step.outputs) and not b.inputs for b in branches)
         captured = set(captured_by(branches[0], self.lowered.constants)) if len(branches) == 1 else {ABSENT}
         return captured <= set(step.inputs) - {ABSENT} and fits_body(step)
+
+
+def _is_dim(d: Any) -> bool:
+    """Whether it is a size, the name of one, or nothing."""
+    return d is None or type(d) is str or (type(d) is int and d >= 0)
 
 
 def _has_sound_attrs(kind: str, attrs: Any) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -361,11 +363,27 @@ def _node_arg(port: Port) -> NodeArg:
     return NodeArg(port.name, list(port.shape or ()), kind)
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection meanwhile: making a graph of thousands of objects sets off several, each of which goes
+    through all objects of the process, and finds nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _load(source: Any, options: SessionOptions) -> Lowered:
     from planish import plan
 
-    if plan.is_plan(source):
-        return plan.load(source)
+    with _uncollected():
+        return plan.load(source) if plan.is_plan(source) else _compile(source, options)
+
+
+def _compile(source: Any, options: SessionOptions) -> Lowered:
     from planish.importing import load_model
     from planish.lowering.builder import port
     from planish.lowering.lower import lower

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir
 
+from planish.passes.node_index import has_index, indexed_nodes
+
 Array = npt.NDArray[Any]
 
 _CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
@@ -42,6 +44,11 @@ def nodes_of(model: onnx_ir.Model, *op_types: str) -> Iterator[onnx_ir.Node]:
     The nodes are listed beforehand, so the graph may be changed meanwhile; those removed since are left out.
     """
     wanted = frozenset(op_types)
+    if wanted and has_index(model):
+        for node in indexed_nodes(wanted):
+            if node.graph is not None and node.op_type in wanted:
+                yield node
+        return
     for graph in graphs_of(model):
         for node in list(graph):
             if node.graph is not None and (not wanted or (node.op_type in wanted and node.domain == "")):

@@ -30,11 +30,13 @@ from planish.passes.inline_functions import inline_functions
 from planish.passes.lift_constants import lift_constants
 from planish.passes.look_up_one_hots import look_up_one_hots
 from planish.passes.merge_relu_clips import merge_relu_clips
+from planish.passes.node_index import drop_index, has_index, index_nodes
+from planish.passes.patterns import graphs_of
 from planish.passes.resolve_shapes import resolve_shapes
 from planish.passes.select_branches import select_branches
 from planish.passes.simplify_reshapes import simplify_reshapes
 from planish.passes.upgrade_opset import upgrade_opset
-from planish.passes.verify import signature_of, verify_model
+from planish.passes.verify import Signature, signature_of, verify_model
 
 Pass = Callable[[onnx_ir.Model], bool]
 
@@ -49,6 +51,8 @@ PASSES: tuple[Pass, ...] = (
     upgrade_opset,
     expand_contrib,
     expand_functions,
+    eliminate_duplicates,  # early too: most models need nothing of the second round but this
+    eliminate_dead_nodes,
     select_branches,
     eliminate_identities,
     decompose_gathers,
@@ -95,7 +99,15 @@ def canonicalise(model: onnx_ir.Model, *, stop_after: str | None = None, verify:
         raise UsageError(f"stop_after: no pass is called '{stop_after}'; take one of {[p.__name__ for p in PASSES]}")
     if verify is None:
         verify = environment.DEBUG.is_on
-    signature = signature_of(model) if verify else None
+    try:
+        _run_rounds(model, stop_after, signature_of(model) if verify else None)
+    finally:
+        drop_index()
+    return model
+
+
+def _run_rounds(model: onnx_ir.Model, stop_after: str | None, signature: Signature | None) -> None:
+    """All passes until a round changes nothing; signature: that of the model, which is verified if it is given."""
     changes = 0
     idle: dict[Pass, int] = {}  # the number of changes before the pass when it last found nothing to do
     for _ in range(MAX_ROUNDS):
@@ -110,17 +122,23 @@ def canonicalise(model: onnx_ir.Model, *, stop_after: str | None = None, verify:
                 else:
                     idle[run_pass] = changes
             if run_pass.__name__ == stop_after:
-                return model
+                return
         if changes == before:
-            break
-    return model
+            return
 
 
 def _run(run_pass: Pass, model: onnx_ir.Model) -> bool:
+    changed = True
     try:
-        return run_pass(model)
+        if not has_index(model):
+            index_nodes(model, graphs_of(model))
+        changed = run_pass(model)
+        return changed
     except PlanishError:
         raise
     except _MALFORMED as error:
         detail = first_cause(error)
         raise ModelError(f"pass {run_pass.__name__}: {type(error).__name__}: {detail}; check the model") from error
+    finally:
+        if changed:
+            drop_index()

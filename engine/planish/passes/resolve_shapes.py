@@ -9,8 +9,8 @@ import onnx
 import onnx.shape_inference
 import onnx_ir
 
+from planish.passes.inference_proto import inference_proto
 from planish.passes.patterns import graphs_of, is_float, nodes_of, subgraphs_of
-from planish.passes.weightless import weightless_proto
 
 #: Initializers up to this size are shown to inference: they may be shapes, axes, sizes.
 _SHAPE_BYTES = 1024
@@ -48,7 +48,7 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
         return False
     before = [(value.type, value.shape) for value in values]
     _forget(values)
-    proto = weightless_proto(model, _SHAPE_BYTES)
+    proto = inference_proto(model, _SHAPE_BYTES)
     _record(model.graph, _infer(proto, shape_arithmetic=False).graph)
     if any(map(_is_open, values)) and not any(map(_is_endless_parameter, _parameters(model))):
         floats = {str(value.name) for value in values if is_float(value)}
@@ -130,13 +130,23 @@ def _merge(value: onnx_ir.Value, info: onnx.TypeProto) -> None:
         return
     if value.type is None:
         value.type = onnx_ir.serde.deserialize_type_proto_for_type(info)
-    shape = onnx_ir.serde.deserialize_type_proto_for_shape(info)
+    shape = _shape_of(info)
     if shape is None:
         return
     if value.shape is None or len(value.shape) != len(shape):
         value.shape = shape
     else:
         value.shape = onnx_ir.Shape([_more_specific(a, b) for a, b in zip(value.shape, shape, strict=True)])
+
+
+def _shape_of(info: onnx.TypeProto) -> onnx_ir.Shape | None:
+    """The shape of a tensor, or of what an optional or a sequence holds; None where nothing is known."""
+    if not info.HasField("tensor_type"):
+        return onnx_ir.serde.deserialize_type_proto_for_shape(info)
+    if not info.tensor_type.HasField("shape"):
+        return None
+    dims = info.tensor_type.shape.dim
+    return onnx_ir.Shape([d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims], frozen=True)
 
 
 def _restore(value: onnx_ir.Value, stated: onnx_ir.TypeProtocol | None, shape: onnx_ir.Shape | None) -> None:

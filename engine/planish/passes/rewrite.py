@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir
 
+from planish.passes.node_index import drop_index
 from planish.passes.patterns import Array
 
 
@@ -32,6 +33,7 @@ def make_node(
     The first output's type and shape come from `like`, overridden by `dtype` and `shape`. Attributes that are None are
     left out.
     """
+    drop_index()
     attrs = onnx_ir.convenience.convert_attributes(
         {k: _plain(v) for k, v in (attributes or {}).items() if v is not None}
     )

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import onnx
 import onnx_ir
 
+from planish.passes.node_index import drop_index
+
 
 def weightless_proto(model: onnx_ir.Model, largest: int) -> onnx.ModelProto:
     """The model with every initializer of the main graph above `largest` bytes turned into a graph input.
@@ -45,6 +47,7 @@ def _large_as_inputs(graph: onnx_ir.Graph, largest: int) -> Iterator[None]:
 
 def replace_by_proto(model: onnx_ir.Model, proto: onnx.ModelProto) -> None:
     """Make `model` hold the graph, opsets and IR version of `proto`."""
+    drop_index()
     fresh = onnx_ir.from_proto(proto)
     model.graph = fresh.graph
     model.ir_version = fresh.ir_version

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from planish import _core
 from planish.lowering.lowered import Packed
+from planish.runtime.view import dtype_name
 from planish.steps.kind import Fact
 
 Array = npt.NDArray[Any]
@@ -41,4 +42,4 @@ def memory_of(value: Array) -> _core.Memory:
 def _fact(value: Array | Packed) -> Fact:
     if isinstance(value, Packed):
         return Fact("uint8", (len(value.memory),))
-    return Fact(value.dtype.name, value.shape, value)
+    return Fact(dtype_name(value.dtype), value.shape, value)

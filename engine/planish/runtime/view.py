@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -20,6 +21,13 @@ ITEM_SIZES: dict[str, int] = {
 }  # fmt: skip
 
 
+@functools.cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """`dtype.name`, which NumPy puts together anew each time."""
+    return dtype.name
+
+
+@functools.cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """The dtype of arrays of a native element type; those that NumPy lacks are ml_dtypes', imported when first met."""
     try:
