@@ -7,8 +7,10 @@ limits.
 Without models, those under PLANISH_TEST_MODELS; then 200 seeded random layers. Each model runs as planish would run
 it, and with every kernel of each family forced, in turn; outputs are verified. Prints a line a layer: the pick, its
 time and share of the arithmetic limit, and the fastest legal kernel. Times are the least of all runs: whatever else a
-machine does only adds. Exits 1 if a pick is slower than the fastest by more than the tolerance (and by more than a
-microsecond, below which a timer cannot tell).
+machine does only adds. Of hundreds of layers some look slow by chance, so a suspect is measured again against its rival
+alone, the two taking turns, and is cleared as soon as they are within the tolerance, by the least times of all runs or
+by the median of paired ones. Exits 1 if a pick stays slower than the fastest by more than the tolerance (and by more
+than a microsecond, below which a timer cannot tell).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,8 @@ from planish import _core
 
 FAMILIES = ("gemm", "conv", "dwconv")
 RESOLUTION_US = 1.0
+#: How often a suspect is measured again.
+CONFIRMATIONS = 3
 
 
 @dataclass
@@ -50,6 +54,12 @@ class Layer:
         tied = self.best == self.pick or self.pick_us - self.best_us <= RESOLUTION_US
         return 0.0 if tied else self.pick_us / self.best_us - 1
 
+    def measured_again(self, picks: list[float], rivals: list[float]) -> Layer:
+        """With the times of further runs, in pairs: the kinder of the least times and the median pair counts."""
+        pick_us, best_us = min(self.pick_us, *picks), min(self.best_us, *rivals)
+        typical = float(np.median(np.array(picks) / np.array(rivals)))
+        return replace(self, pick_us=min(pick_us, best_us * max(typical, 1.0)), best_us=best_us)
+
 
 class Runner:
     """One session with a kernel forced, or none, and the times of its instructions."""
@@ -67,6 +77,10 @@ class Runner:
         runs = self.session.profile()
         steps = zip(*runs, strict=True)
         return [(s[0].label, s[0].family, s[0].kernel, min(t.nanoseconds for t in s) / 1e3) for s in steps]
+
+    def latest(self, runs: int, instruction: int) -> list[float]:
+        """Microseconds of one instruction in each of the last runs."""
+        return [run[instruction].nanoseconds / 1e3 for run in self.session.profile()[-runs:]]
 
 
 def random_feeds(session: planish.InferenceSession, size: int) -> dict[str, np.ndarray]:
@@ -123,7 +137,7 @@ def open_runners(path: Path, threads: int) -> tuple[Runner, list[Runner], dict[s
     return plain, rivals, feeds
 
 
-def layers_of(path: Path, threads: int, runs: int, limits: dict[str, float]) -> Iterator[Layer]:
+def layers_of(path: Path, threads: int, runs: int, limits: dict[str, float], tolerance: float) -> Iterator[Layer]:
     plain, rivals, feeds = open_runners(path, threads)
     for _ in range(runs):
         for runner in (plain, *rivals):
@@ -133,11 +147,21 @@ def layers_of(path: Path, threads: int, runs: int, limits: dict[str, float]) -> 
     for i, (label, family, kernel, spent) in enumerate(plain.times()):
         if family not in FAMILIES:
             continue
-        others = [(t[i][3], t[i][2]) for t in timed if i < len(t) and t[i][0] == label]
-        best_us, best = min([*others, (spent, kernel)])
+        others = [
+            (t[i][3], t[i][2], r) for t, r in zip(timed, rivals, strict=True) if t[i : i + 1] and t[i][0] == label
+        ]
+        best_us, best, rival = min([*others, (spent, kernel, plain)], key=lambda other: other[0])
         macs = work.get(label, 0)
         share = share_of_limit(kernel, macs, spent, threads, limits)
-        yield Layer(path.stem, label, family, kernel, spent, best, best_us, macs, share)
+        layer = Layer(path.stem, label, family, kernel, spent, best, best_us, macs, share)
+        for _ in range(CONFIRMATIONS):
+            if layer.lag <= tolerance:
+                break
+            for _ in range(runs):
+                plain.run(feeds)
+                rival.run(feeds)
+            layer = layer.measured_again(plain.latest(runs, i), rival.latest(runs, i))
+        yield layer
 
 
 def share_of_limit(kernel: str, macs: int, spent: float, threads: int, limits: dict[str, float]) -> float:
@@ -146,14 +170,23 @@ def share_of_limit(kernel: str, macs: int, spent: float, threads: int, limits: d
     return 2 * macs / (spent * 1e-6) / limit if limit else 0.0
 
 
-def random_ones(count: int, seed: int, threads: int, runs: int, limits: dict[str, float]) -> Iterator[Layer]:
+def random_ones(
+    count: int, seed: int, threads: int, runs: int, limits: dict[str, float], tolerance: float
+) -> Iterator[Layer]:
     """`count` seeded random layers, each on every kernel that is legal for it."""
     kernels = candidates()
     for layer in random_layers(count, seed):
         pick, times = time_layer(layer, kernels[layer.family], threads, runs)
-        best = min(times, key=lambda name: times[name])
-        share = share_of_limit(pick, layer.macs, times[pick], threads, limits)
-        yield Layer("random", layer.label, layer.family, pick, times[pick], best, times[best], layer.macs, share)
+        best = min(times, key=lambda name: min(times[name]))
+        pick_us, best_us = min(times[pick]), min(times[best])
+        share = share_of_limit(pick, layer.macs, pick_us, threads, limits)
+        found = Layer("random", layer.label, layer.family, pick, pick_us, best, best_us, layer.macs, share)
+        for _ in range(CONFIRMATIONS):
+            if found.lag <= tolerance:
+                break
+            _, times = time_layer(layer, [best], threads, runs)
+            found = found.measured_again(times[pick], times[best])
+        yield found
 
 
 def macs_by_label(runner: Runner, feeds: dict[str, np.ndarray]) -> dict[str, int]:
@@ -189,8 +222,10 @@ def main() -> int:
         limits[arithmetic] = max(limits[arithmetic], operations)
     layers: list[Layer] = []
     for path in models:
-        layers += report(path.stem, layers_of(path, args.threads, args.runs, limits))
-    layers += report("random layers", random_ones(args.random, args.seed, args.threads, args.runs, limits))
+        layers += report(path.stem, layers_of(path, args.threads, args.runs, limits, args.tolerance))
+    layers += report(
+        "random layers", random_ones(args.random, args.seed, args.threads, args.runs, limits, args.tolerance)
+    )
     if args.json:
         args.json.write_text(json.dumps([asdict(layer) for layer in layers], indent=1))
     slow = [layer for layer in layers if layer.lag > args.tolerance]
