@@ -208,6 +208,7 @@ void BindProgram(py::module_& m) {
         for (const Program::Step& s : self.steps()) steps.emplace_back(s.label, s.family, s.built.kernel, s.built.reason);
         return steps;
       }, "(label, family, kernel, reason) per instruction.")
+      .def_property_readonly("work", &Program::work, "Multiply-adds, or elements where there are more, of a run.")
       .def_property_readonly("arena_bytes", &Program::arena_bytes)
       .def_property_readonly("total_bytes", &Program::total_bytes);
 

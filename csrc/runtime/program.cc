@@ -45,14 +45,14 @@ std::pair<int64_t, int64_t> Extent(const View& v) {
   return {low, CheckedAdd(high, ItemSize(v.dtype))};
 }
 
-// A broadcast view may have more elements than memory has bytes.
-int64_t CheckedElements(const View& v) {
-  int64_t n = 1;
+// Whatever sizes and strides a Build combines, in whatever order, of a tensor without elements too: nothing overflows.
+void CheckSizes(const View& v) {
+  int64_t bytes = ItemSize(v.dtype), reach = v.offset;
   for (int i = 0; i < v.rank; ++i) {
-    if (v.shape[i] == 0) return 0;
+    const int64_t size = std::max<int64_t>(1, v.shape[i]), span = CheckedMul(size, v.stride[i]);
+    bytes = CheckedMul(bytes, size);
+    reach = CheckedAdd(reach, span < 0 ? CheckedMul(span, -1) : span);
   }
-  for (int i = 0; i < v.rank; ++i) n = CheckedMul(n, v.shape[i]);
-  return n;
 }
 
 int64_t Now() {
@@ -104,8 +104,9 @@ void Program::CheckView(const View& view, const Family& family, bool output) con
   Check(view.buffer >= 0 && view.buffer < static_cast<int>(buffers_.size()) && view.rank >= 0 && view.rank <= kMaxRank,
         "view: no such buffer; this is a bug in planish or a damaged plan");
   const Buffer& buffer = buffers_[static_cast<size_t>(view.buffer)];
+  CheckSizes(view);
   const auto [low, high] = Extent(view);
-  CheckWork(static_cast<double>(CheckedElements(view)));
+  CheckWork(static_cast<double>(view.elements()));
   Check(low >= 0 && high <= buffer.size, "view: reaches outside its buffer; this is a bug in planish or a damaged plan");
   if (output) {
     Check(buffer.space == Space::kArena || buffer.space == Space::kOutput,
@@ -137,6 +138,9 @@ const Built& Program::Add(std::string label, std::string_view family_name, std::
     const std::vector<const std::byte*> data = ConstantData(inputs);
     built = family->build(OpDesc{family_name, inputs, outputs, attrs, options_.threads, data});
     CheckWork(built.work);
+    for (const View& v : inputs) built.work = std::max(built.work, static_cast<double>(v.elements()));
+    for (const View& v : outputs) built.work = std::max(built.work, static_cast<double>(v.elements()));
+    work_ += built.work;
   } catch (const Error& e) {
     Fail("step '" + label + "' (" + std::string(family_name) + "): " + e.what());
   }

@@ -50,6 +50,7 @@ class Program {
   // an instruction, to which the run adds its time. Throws Error where an index found in the data is out of range.
   void Run(std::byte* const* inputs, std::byte* const* outputs, int64_t* nanoseconds = nullptr) const;
 
+  double work() const { return work_; }                       // of all instructions; see Built::work
   int64_t arena_bytes() const { return arena_bytes_; }        // peak, after Finalize
   int64_t total_bytes() const { return total_bytes_; }        // the sum of all arena buffers: what no reuse would take
   int64_t input_bytes(int index) const { return input_bytes_.at(static_cast<size_t>(index)); }
@@ -102,6 +103,7 @@ class Program {
   std::vector<Address> addresses_;
   std::vector<std::byte*> constant_bases_;
   std::vector<int64_t> input_bytes_, output_bytes_;
+  double work_ = 0;
   int64_t arena_bytes_ = 0, total_bytes_ = 0;
   bool finalized_ = false;
 

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,9 @@ class SessionOptions:
     byte_budget: the largest tensor, in bytes, that a run may make; all that it holds at a time may take eight times as
         much.
     step_budget: the most multiply-adds (or, where there are none, elements) of one step: 2^40 are about 20 seconds of
-        one core. For models from strangers, set both to what they may cost you.
+        one core.
+    loop_budget: the same of all iterations that the loops of a run make together; every one counts as 2^20 at least.
+        For models from strangers, set the three budgets to what they may cost you.
     weight_format: auto lets the cost model choose the form of compressed weights; dense, csr, block1x4, block16x4 and
         codebook force one on the layers that allow it.
     precision: exact computes float layers in float32; fast lets the weights of convolutions and matrix products, and on
@@ -49,6 +52,7 @@ class SessionOptions:
     enable_profiling: bool = False
     byte_budget: int = 2 << 30
     step_budget: int = 1 << 40
+    loop_budget: int = 1 << 48
     kernels: dict[str, str] = field(default_factory=dict)
     weight_format: str = "auto"
     precision: str = "exact"
@@ -71,6 +75,8 @@ class NodeArg:
 
 #: Combinations of input shapes that a session remembers as checked.
 _MOST_ACCEPTED = 1024
+#: Sets of overridden defaults that have a session of their own, least recently used dropped first.
+_MOST_OVERRIDDEN = 8
 #: As of PLANISH_NUM_THREADS.
 _MOST_THREADS = 1024
 _ONNX_TYPES = {"float32": "float", "float64": "double", "str": "string"}
@@ -104,7 +110,9 @@ class InferenceSession:
                 f"intra_op_num_threads: {threads} is not a number of threads; use 0 for all, or a positive number "
                 f"up to {_MOST_THREADS}"
             )
-        settings = Settings(threads, options.byte_budget, options.step_budget, dict(options.kernels))
+        settings = Settings(
+            threads, options.byte_budget, options.step_budget, options.loop_budget, dict(options.kernels)
+        )
         self._executor = Executor(self._lowered, settings)
         self._inputs = {p.name: p for p in self._lowered.inputs}
         self._outputs = {p.name: i for i, p in enumerate(self._lowered.outputs)}
@@ -115,7 +123,7 @@ class InferenceSession:
         self._call: _core.Call | None = None  # the latest run again, where that is one native call
         self._defaults = frozenset(p.name for p in self._lowered.defaults)
         self._original = path_or_bytes if self._defaults else None
-        self._overridden: dict[frozenset[str], InferenceSession] = {}
+        self._overridden: OrderedDict[frozenset[str], InferenceSession] = OrderedDict()
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: object = None
@@ -125,7 +133,8 @@ class InferenceSession:
         input_feed: input name → array of the declared dtype and shape; sequences are lists of arrays, an empty optional
         is None. Raises InputError for anything else. An input that has a default value (an initializer of its name) may
         be left out; models are compiled with the defaults as constants, and once more for every set of them that is
-        fed. A classifier's output that is a map in the model (ZipMap) is a list of dictionaries, label → score.
+        fed, of which the latest few are kept. A classifier's output that is a map in the model (ZipMap) is a list of
+        dictionaries, label → score.
         May be called from many threads at once.
         """
         call = self._call
@@ -217,9 +226,15 @@ class InferenceSession:
         return error if not self._source or text.startswith(self._source) else type(error)(f"{self._source}: {text}")
 
     def _overriding(self, names: frozenset[str]) -> InferenceSession:
-        """A session of the same model in which inputs have no defaults."""
+        """A session of the same model in which inputs have no defaults.
+
+        Each step on the dictionary is atomic, so it needs no lock that a fork could find taken.
+        """
         session = self._overridden.get(names)
-        if session is None:
+        if session is not None:
+            with contextlib.suppress(KeyError):  # another thread has just dropped it
+                self._overridden.move_to_end(names)
+        else:
             from planish import plan
 
             if plan.is_plan(self._original) or hasattr(self._original, "opset_imports"):
@@ -236,6 +251,8 @@ class InferenceSession:
             session = InferenceSession(model, options)
             session._source, session._timings = self._source, self._timings
             session = self._overridden.setdefault(names, session)
+            while len(self._overridden) > _MOST_OVERRIDDEN:
+                self._overridden.popitem(last=False)
         return session
 
     def _output_index(self, name: str) -> int:

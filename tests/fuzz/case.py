@@ -16,6 +16,7 @@ Reach = Callable[[str], None]
 #: Budgets of the sessions under test: what a service that takes strangers' models would set, on a small machine.
 BYTE_BUDGET = 64 << 20
 STEP_BUDGET = 1 << 26
+LOOP_BUDGET = 1 << 32
 
 
 class WrongResult(Exception):
@@ -55,7 +56,8 @@ def rng_of(target: str, seed: int, number: int) -> Rng:
 
 def options(**more: Any) -> planish.SessionOptions:
     """Single-threaded sessions with small budgets."""
-    return planish.SessionOptions(intra_op_num_threads=1, byte_budget=BYTE_BUDGET, step_budget=STEP_BUDGET, **more)
+    budgets = {"byte_budget": BYTE_BUDGET, "step_budget": STEP_BUDGET, "loop_budget": LOOP_BUDGET}
+    return planish.SessionOptions(intra_op_num_threads=1, **budgets, **more)
 
 
 def pick(rng: Rng, items: Any) -> Any:

@@ -227,6 +227,34 @@ def test_empty_pieces_count_too() -> None:
         session.run(None, {"n": np.array(2**62), "x": X[:0]})
 
 
+ENDLESS = (
+    "y = Loop (n, , x) <body = b (int64 i, bool ci, float[a,4] h) => (bool co, float[c,4] h2) "
+    "{ co = Identity (ci) h2 = Neg (h) }>"
+)
+NESTED = (
+    "y = Loop (n, , x) <body = b (int64 i, bool ci, float[a,4] h) => (bool co, float[c,4] h2) { co = Identity (ci) "
+    "h2 = Loop (n, , h) <body = d (int64 j, bool cj, float[p,4] g) => (bool cp, float[q,4] g2) "
+    "{ cp = Identity (cj) g2 = MatMul (g, k) }> }>"
+)
+LENGTHENING = ENDLESS.replace("Neg (h)", "Concat <axis = 0> (h, x)")
+
+
+@pytest.mark.parametrize(
+    ("body", "count", "enough"),
+    [(ENDLESS, 500, 1 << 30), (NESTED, 20, 1 << 30), (LENGTHENING, 10, 1 << 30)],
+    ids=["endless", "nested", "lengthening"],
+)
+def test_the_loops_of_a_run_are_bounded(body: str, count: int, enough: int) -> None:
+    """Together, however they are nested; every iteration counts, and so does making a Program for new shapes."""
+    constants = {"k": np.eye(4, dtype=np.float32)} if "(g, k)" in body else {}
+    model = parse(body, "int64 n, float[3,4] x", "float[m,4] y", 17, constants)
+    session = planish.InferenceSession(model, planish.SessionOptions(loop_budget=enough))
+    session.run(None, {"n": np.array(count), "x": X})
+    with pytest.raises(ModelError, match=r"Loop.*, iteration \d+: .*the loops of a run exceed the budget of 1\.1e\+09"):
+        session.run(None, {"n": np.array(2**62), "x": X})
+    session.run(None, {"n": np.array(count), "x": X})
+
+
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float64])
 def test_a_state_that_changes_its_type(kind: type) -> None:
     body = (

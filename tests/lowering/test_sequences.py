@@ -107,6 +107,35 @@ def test_a_sequence_is_the_state_of_a_loop() -> None:
     np.testing.assert_allclose(np.concatenate(got), np.exp(X), rtol=1e-6)
 
 
+GROWING = (
+    "e = SequenceEmpty () y = Loop (n, , e) <body = b (int64 i, bool ci, seq(float[q]) s) => (bool co, seq(float[r]) s2) "
+    "{ co = Identity (ci) d = Exp (x) s2 = SequenceInsert (s, d) }>"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "length"),
+    [
+        (GROWING, "int64 n, float[k] x", 1000),
+        (GROWING, "int64 n, float[k] x", 0),
+        ("y = SequenceMap (s) <body = b (float[q] p) => (float[t] r) { r = Expand (p, x) }>",
+         "seq(float[k]) s, int64[1] x", 0),
+    ],
+)  # fmt: skip
+def test_the_bytes_of_a_sequence_are_bounded(body: str, inputs: str, length: int) -> None:
+    """Those of empty arrays too."""
+    feeds = {"n": np.array(2**62), "x": np.ones(length, np.float32)}
+    if "seq" in inputs:
+        feeds = {"s": [np.ones(1, np.float32)] * 100, "x": np.array([1000])}
+    session = planish.InferenceSession(
+        parse(body, inputs, "seq(float[l]) y", 17), planish.SessionOptions(byte_budget=100_000)
+    )
+    message = r"Sequence(Insert|Map)\)?.*: a sequence of \d+ bytes: exceeds the budget of 100000 bytes; raise SessionOptions\."
+    with pytest.raises(ModelError, match=message) as error:
+        session.run(None, feeds)
+    assert "\n" not in str(error.value)
+
+
 def test_a_branch_chooses_a_sequence() -> None:
     body = (
         "y = If (p) <then_branch = t () => (seq(float[a,4]) u) { u = SequenceConstruct (x, x) }, "

@@ -67,3 +67,13 @@ def test_endless_parameters_are_not_followed() -> None:
     model = load_model(onnx.parser.parse_model(text))
     resolve_shapes(model)
     assert [str(v.shape) for v in model.graph.outputs] == ["[n]", "[k]"]
+
+
+def test_endless_data_is_not_taken_for_a_shape() -> None:
+    """onnx's shape arithmetic would note down every one of the 2^32 elements."""
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float[2147483648] x, float[n] w) => (float[a] y, float[b] z) { t = Concat <axis=0> (x, x)
+      y = Concat <axis=0> (t, x)  z = Concat <axis=0> (y, w) }"""
+    model = load_model(onnx.parser.parse_model(text))
+    resolve_shapes(model)
+    assert str(model.graph.outputs[0].shape) == "[6442450944]"

@@ -138,6 +138,55 @@ def test_a_step_beyond_its_budget_is_an_error():
     session.run(None, {"a": a, "b": a[:, :99]})
 
 
+#: Steps that do much more than touch their operands: body, outputs, constants; inputs are ones of these shapes.
+INNER_WORK = {
+    "fourier transform": ("y = DFT (x)", "float[a,b,2] y", {}, {"x": (1, 4096, 1)}),
+    "cubic samples": (
+        "y = GridSample <mode = 'cubic'> (x, g)", "float[a,b,c,d] y", {}, {"x": (1, 1, 20, 20), "g": (1, 20, 20, 2)},
+    ),
+    "deformable convolution": (
+        "y = DeformConv (x, w, o)", "float[a,b,c,d] y", {"w": np.ones((1, 2, 3, 3), np.float32)},
+        {"x": (1, 2, 22, 22), "o": (1, 18, 20, 20)},
+    ),
+    "cubic interpolation": (
+        "y = Resize <mode = 'cubic'> (x, , , s)", "float[a,b,c,d] y", {"s": np.int64([1, 1, 40, 40])},
+        {"x": (1, 1, 20, 20)},
+    ),
+    "samples of regions": (
+        "y = RoiAlign <output_height = 1, output_width = 1> (x, r, i)", "float[a,b,c,d] y", {"i": np.int64([0])},
+        {"x": (1, 1, 90, 90), "r": (1, 4)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INNER_WORK)
+def test_inner_work_counts_in_the_budget_of_a_step(name):
+    """The budget covers every operand, but not what is done to it."""
+    body, outputs, constants, shapes = INNER_WORK[name]
+    inputs = ", ".join(f"float[{','.join(f'{n}{i}' for i in range(len(s)))}] {n}" for n, s in shapes.items())
+    model = parse(body.replace("'", '"'), inputs, outputs, 20, constants)
+    feeds = {n: np.ones(s, np.float32) for n, s in shapes.items()}
+    planish.InferenceSession(model).run(None, feeds)
+    session = planish.InferenceSession(model, planish.SessionOptions(step_budget=9000))
+    with pytest.raises(planish.PlanishError, match=r"operations exceed the budget of 9e\+03 a step"):
+        session.run(None, feeds)
+
+
+def test_sizes_of_an_empty_view_must_not_overflow():
+    """Whatever a kernel combines them to, before it finds that there is nothing to do."""
+    f32 = _core.DTYPES.index("float32")
+    for shape, strides in (
+        ([0, 2], [4, -(1 << 63)]),
+        ([0, 1 << 40, 1 << 40], [4, 4, 4]),
+        ([0, 1 << 40], [4, 1 << 40]),
+        ([0, 1, 1], [4, (1 << 63) - 1, (1 << 63) - 1]),
+    ):
+        program = _core.Program(1)
+        view = (program.arena(64), 0, f32, shape, strides)
+        with pytest.raises(planish.PlanishError, match="overflows 64 bits"):
+            program.add("step", "copy", [view], [view], {})
+
+
 def test_the_memory_of_a_run_is_bounded():
     body = " ".join(f"y{i} = Expand (x, s)" for i in range(20))
     outputs = ", ".join(f"float[p{i}] y{i}" for i in range(20))
@@ -311,6 +360,19 @@ def test_default_values_may_be_overridden(form, tmp_path):
         np.testing.assert_array_equal(session.run(["y"], {"x": x, "w": w, "b": b})[0], x @ w + b)
     with pytest.raises(planish.InputError, match=r"input 'b': expected float32\[2\], got float32\[3\]"):
         session.run(None, {"x": x, "b": np.zeros(3, np.float32)})
+
+
+def test_few_sets_of_overridden_defaults_are_kept():
+    names = [f"w{i}" for i in range(12)]
+    inputs = ", ".join(["float[2] x", *(f"float[2] {name}" for name in names)])
+    model = parse("s = Sum (x, " + ", ".join(names) + ") y = Neg (s)", inputs, "float[2] y")
+    for name in names:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(2, np.float32), name))
+    session = planish.InferenceSession(model)
+    one = np.ones(2, np.float32)
+    for name in [*names, names[-2], *names]:
+        np.testing.assert_array_equal(session.run(None, {"x": one, name: 3 * one})[0], -15 * one)
+    assert list(session._overridden) == [frozenset([name]) for name in names[-8:]]
 
 
 def test_runs_with_overridden_defaults_are_profiled_and_leave_the_optimized_model(tmp_path):

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <string>
 
 #include "base/check.h"
@@ -31,7 +30,8 @@ inline void CheckOperands(const OpDesc& op, size_t inputs, size_t outputs, size_
     int64_t elements = 1, span = item;
     for (int i = 0; i < v.rank; ++i) {
       elements = CheckedMul(elements, v.shape[i]);
-      span += v.shape[i] > 0 ? CheckedMul(v.shape[i] - 1, std::abs(v.stride[i])) : 0;
+      const int64_t reach = v.shape[i] > 0 ? CheckedMul(v.shape[i] - 1, v.stride[i]) : 0;
+      span = CheckedAdd(span, reach < 0 ? CheckedMul(reach, -1) : reach);
     }
     if (output && CheckedMul(elements, item) > span) {
       Fail(where + ": elements of an output overlap; the plan is damaged or of another version");

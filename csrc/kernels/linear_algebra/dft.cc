@@ -165,6 +165,7 @@ Built BuildDft(const OpDesc& op) {
   line_x.shape[axis] = line_x.shape[last] = line_y.shape[axis] = line_y.shape[last] = 1;
   CheckSameShape(op, line_x, line_y);
   if (y.elements() == 0) return BuildNothing(kernel.name);
+  const double lines = static_cast<double>(line_y.elements());
   p.lines = MakeNest<2>({&line_x, &line_y});
   p.from = x.stride[axis];
   p.to = y.stride[axis];
@@ -172,7 +173,10 @@ Built BuildDft(const OpDesc& op) {
   p.to_part = y.stride[last];
   FillTables(p);
   const int64_t scratch = CheckedMul(CheckedMul(p.size, static_cast<int64_t>(sizeof(Complex))), op.threads);
-  return MakeBuilt(x.dtype == DType::kF32 ? &Run<float> : &Run<double>, p, kernel.name, scratch);
+  Built built = MakeBuilt(x.dtype == DType::kF32 ? &Run<float> : &Run<double>, p, kernel.name, scratch);
+  const double size = static_cast<double>(p.size), transforms = p.chirp.empty() ? 1 : 2;
+  built.work = lines * transforms * size * (5 * std::log2(size) + 8);  // and loading, scaling, storing
+  return built;
 }
 
 }  // namespace planish

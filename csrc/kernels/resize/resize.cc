@@ -290,6 +290,14 @@ void FillAxes(const OpDesc& op, const View& x, const View& y, const Rule& rule, 
   }
 }
 
+// Multiply-adds of a run: lines of x are summed, then the pixels of the line.
+double InterpolationWork(const Params& p) {
+  const Axis &a0 = p.axis[0], &a1 = p.axis[1], &a2 = p.axis[2];
+  const double lines = static_cast<double>(p.batch) * static_cast<double>(a0.out) * static_cast<double>(a1.out);
+  const double summed = static_cast<double>(p.width) * a0.taps * a1.taps;
+  return lines * static_cast<double>(p.channels) * (summed + static_cast<double>(a2.out) * a2.taps);
+}
+
 }  // namespace
 
 PLANISH_KERNEL_LIST(resize, Resize, kResizeLines)
@@ -329,7 +337,9 @@ Built BuildResize(const OpDesc& op) {
   p.line_pitch = x.stride[last - 1];
   p.rows = &ResizeRowsFor(kernel.isa);
   const int64_t scratch = p.copy ? 0 : CheckedMul(CheckedMul(WorkerFloats(p), 4), op.threads);
-  return MakeBuilt(&Run, p, kernel.name, scratch);
+  Built built = MakeBuilt(&Run, p, kernel.name, scratch);
+  built.work = p.copy ? 0 : InterpolationWork(p);
+  return built;
 }
 
 }  // namespace planish

@@ -120,7 +120,10 @@ Built BuildDeformColumns(const OpDesc& op) {
   p.offset_pitch = offset.stride;
   p.mask_pitch = mask.stride;
   p.to = y.stride;
-  return MakeBuilt(&Run, p, kernel.name);
+  Built built = MakeBuilt(&Run, p, kernel.name);
+  const double points = static_cast<double>(p.batch) * static_cast<double>(maps) * static_cast<double>(p.points);
+  built.work = 4 * points * (static_cast<double>(p.channels / p.groups) + 1);  // four corners, and their weights
+  return built;
 }
 
 }  // namespace planish

@@ -198,7 +198,11 @@ Built BuildGridSample(const OpDesc& op) {
   p.grid_item = grid.stride[p.rank + 1];
   p.to_batch = y.stride[0];
   p.to_channel = y.stride[1];
-  return MakeBuilt(&Run, p, kernel.name);
+  Built built = MakeBuilt(&Run, p, kernel.name);
+  const double taps = std::pow(p.mode == kCubic ? 4 : p.mode == kLinear ? 2 : 1, p.rank);
+  const double points = static_cast<double>(p.batch) * static_cast<double>(p.points);
+  built.work = points * (static_cast<double>(p.channels) + 1) * taps;  // one more for the weights
+  return built;
 }
 
 }  // namespace planish

@@ -59,9 +59,26 @@ void Neighbours(float at, int64_t size, int64_t (&pixel)[2], float& weight) {
   }
 }
 
-// False for a sample outside.
-bool CornersAt(const Plane& plane, float y, float x, Corners& c) {
-  if (y < -1 || y > static_cast<float>(plane.height) || x < -1 || x > static_cast<float>(plane.width)) return false;
+// The samples of a bin that lie inside, at most a pixel beyond the edge: positions are monotone, so they are a range.
+struct Range {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
+};
+
+Range InsideOf(const Bins& b, int64_t bin, int64_t size) {
+  const auto outside = [&](int64_t i) {
+    const float at = SampleAt(b, bin, i);
+    return at < -1 || at > static_cast<float>(size);
+  };
+  Range r{0, b.samples};
+  while (r.begin < r.end && outside(r.begin)) ++r.begin;
+  while (r.begin < r.end && outside(r.end - 1)) --r.end;
+  return r;
+}
+
+// Of a sample inside.
+Corners CornersAt(const Plane& plane, float y, float x) {
+  Corners c;
   int64_t rows[2], columns[2];
   float low, right;
   Neighbours(y, plane.height, rows, low);
@@ -70,30 +87,29 @@ bool CornersAt(const Plane& plane, float y, float x, Corners& c) {
     c.offset[k] = rows[k / 2] * plane.row + columns[k % 2] * plane.column;
     c.weight[k] = (k / 2 ? low : 1 - low) * (k % 2 ? right : 1 - right);
   }
-  return true;
+  return c;
 }
 
 float Bin(const Params& p, const Bins& vertical, const Bins& horizontal, int64_t i, int64_t j, const std::byte* x) {
+  const Range rows = InsideOf(vertical, i, p.plane.height), columns = InsideOf(horizontal, j, p.plane.width);
+  const int64_t samples = vertical.samples * horizontal.samples;
   float sum = 0, largest = 0;
-  bool any = false;
-  for (int64_t v = 0; v < vertical.samples; ++v) {
-    for (int64_t h = 0; h < horizontal.samples; ++h) {
-      Corners c{};  // outside: weights of zero
-      const bool inside = CornersAt(p.plane, SampleAt(vertical, i, v), SampleAt(horizontal, j, h), c);
+  bool any = rows.begin > 0 || columns.begin > 0;  // the first sample is outside: zero
+  for (int64_t v = rows.begin; v < rows.end; ++v) {
+    for (int64_t h = columns.begin; h < columns.end; ++h) {
+      const Corners c = CornersAt(p.plane, SampleAt(vertical, i, v), SampleAt(horizontal, j, h));
       if (!p.max) {
-        if (inside) sum += Interpolate(c, x);
+        sum += Interpolate(c, x);
         continue;
       }
-      float best = 0;
-      for (int k = 0; inside && k < 4; ++k) {
-        const float weighted = c.weight[k] * At(x + c.offset[k]);
-        best = k == 0 ? weighted : std::max(best, weighted);
-      }
+      float best = c.weight[0] * At(x + c.offset[0]);
+      for (int k = 1; k < 4; ++k) best = std::max(best, c.weight[k] * At(x + c.offset[k]));
       largest = any ? std::max(largest, best) : best;
       any = true;
     }
   }
-  return p.max ? largest : sum / static_cast<float>(std::max<int64_t>(1, vertical.samples * horizontal.samples));
+  if (!p.max) return sum / static_cast<float>(std::max<int64_t>(1, samples));
+  return rows.count() * columns.count() < samples ? std::max(largest, 0.0f) : largest;
 }
 
 // One region and channel.
@@ -125,6 +141,17 @@ void Run(const void* params, std::byte* const* operands, const RunContext& conte
   const int threads = ThreadsFor(p.regions * p.channels * p.rows * p.columns * 128, context.threads);
   ParallelFor(p.regions * p.channels, threads,
               [&](int64_t task, int) { RunPlane(p, operands, task / p.channels, task % p.channels); });
+}
+
+// At most so many samples of a region lie inside. As many as a bin has pixels are more than half a pixel apart, unless
+// there is one a bin; that those outside are skipped costs half a sample each along one axis.
+double SamplesInside(const Params& p) {
+  const double bins = static_cast<double>(p.rows) * static_cast<double>(p.columns);
+  const double ratio = static_cast<double>(p.sampling_ratio), most = static_cast<double>(kLargestGrid);
+  if (ratio > 0) return bins * ratio * ratio;
+  const double rows = 2 * static_cast<double>(p.plane.height + 1) + static_cast<double>(p.rows);
+  const double columns = 2 * static_cast<double>(p.plane.width + 1) + static_cast<double>(p.columns);
+  return std::min(rows * columns, bins * most * most) + bins * most / 2;
 }
 
 }  // namespace
@@ -167,7 +194,7 @@ Built BuildRoiAlign(const OpDesc& op) {
                  ChoiceOf(op, "mode", op.attrs.String("mode", "avg"), kModes) == 1,
                  half};
   Built built = MakeBuilt(&Run, p, kernel.name);
-  built.work = static_cast<double>(y.elements()) * static_cast<double>(ratio) * static_cast<double>(ratio);
+  built.work = 4 * static_cast<double>(p.regions) * static_cast<double>(p.channels) * SamplesInside(p);
   return built;
 }
 

@@ -23,6 +23,11 @@ _PARAMETERISED = (
 )  # fmt: skip
 _LONGEST_PARAMETER = 1024
 
+#: Operators that are followed where they work on shapes, of which every input may be one; and the most numbers of it:
+#: more for these, since data of one dimension passes through them too.
+_ON_SHAPES = ("Add", "Cast", "Concat", "Gather", "Mul", "Slice", "Squeeze", "Sub", "Unsqueeze")
+_LONGEST_SHAPE = 1 << 20
+
 _FOLLOWED = ("Add", "Sub", "Mul", "Div")
 
 #: Key in the model's `meta`: the structure for which inference last ran.
@@ -50,7 +55,7 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
     _forget(values)
     proto = inference_proto(model, _SHAPE_BYTES)
     _record(model.graph, _infer(proto, shape_arithmetic=False).graph)
-    if any(map(_is_open, values)) and not any(map(_is_endless_parameter, _parameters(model))):
+    if any(map(_is_open, values)) and not _is_endless(model):
         floats = {str(value.name) for value in values if is_float(value)}
         _forget(values)
         _hide_float_arithmetic(proto.graph, floats)
@@ -100,11 +105,18 @@ def _parameters(model: onnx_ir.Model) -> Iterator[onnx_ir.Value]:
         yield from (v for v in node.inputs[0 if node.op_type == "ConstantOfShape" else 1 :] if v is not None)
 
 
-def _is_endless_parameter(value: onnx_ir.Value) -> bool:
-    """Whether a parameter has more elements than any tensor has axes, by far: onnx's shape arithmetic would go through
-    all of them, and take minutes or all memory."""
+def _is_endless(model: onnx_ir.Model) -> bool:
+    """Whether something that may be a shape has more elements than any tensor has axes, by far: onnx's shape arithmetic
+    would go through all of them, and take minutes or all memory."""
+    followed = (v for node in nodes_of(model, *_ON_SHAPES) for v in node.inputs if v is not None)
+    return any(_is_longer(v, _LONGEST_PARAMETER) for v in _parameters(model)) or any(
+        len(v.shape or ()) == 1 and _is_longer(v, _LONGEST_SHAPE) for v in followed
+    )
+
+
+def _is_longer(value: onnx_ir.Value, most: int) -> bool:
     dims = () if value.shape is None else value.shape.dims
-    return any(isinstance(d, int) and d > _LONGEST_PARAMETER for d in dims)
+    return any(isinstance(d, int) and d > most for d in dims)
 
 
 def _is_open(value: onnx_ir.Value) -> bool:

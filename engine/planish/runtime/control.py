@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from planish.errors import ModelError, PlanishError
 from planish.lowering.lowered import Port, Step
+from planish.runtime.sequences import ARRAY_BYTES, check_bytes
 
 Array = npt.NDArray[Any]
 #: What a tensor number may stand for: an array, a sequence of arrays, or nothing (an empty optional).
@@ -75,11 +76,15 @@ def run_sequence_map(step: Step, values: Sequence[Value], body: Body, byte_budge
     if len(lengths) != 1:
         raise ModelError(f"{step.where()}: sequences of lengths {sorted(lengths)}; feed equally long ones")
     results: list[list[Value]] = [[] for _ in graph.outputs]
+    bytes_left = byte_budget
     for iteration in range(lengths.pop()):
         elements = (v[iteration] if isinstance(v, list) else v for v in given)
         feeds = {**dict(zip((p.tensor for p in graph.inputs), elements, strict=True)), **captured}
         for result, value in zip(results, _iterate(step, iteration, body, feeds), strict=True):
             result.append(value)
+            bytes_left -= value.nbytes + ARRAY_BYTES
+        if bytes_left < 0:
+            check_bytes(step, [[v for result in results for v in result]], byte_budget)
     return results
 
 
@@ -97,8 +102,24 @@ def fits_body(step: Step) -> bool:
     return enough and len(graph.outputs) - flags == len(step.outputs) >= states
 
 
-#: Of memory that a piece takes besides its data: a loop without end is stopped even where its pieces are empty.
-_PIECE_BYTES = 128
+#: Multiply-adds that cost as much as an iteration does besides its steps, and as making a Program for new shapes.
+ITERATION_WORK, SPECIALISE_WORK = 1 << 20, 1 << 26
+
+
+class Meter:
+    """What the loops of one run may still cost, in multiply-adds."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget, self.left = budget, float(budget)
+
+    def spend(self, work: float) -> None:
+        """Raises ModelError once more than the budget is spent."""
+        self.left -= work
+        if self.left < 0:
+            raise ModelError(
+                f"the loops of a run exceed the budget of {self.budget:.2g} operations; raise "
+                "SessionOptions.loop_budget if this is intended"
+            )
 
 
 class Stack:
@@ -115,7 +136,7 @@ class Stack:
             raise self._failed(
                 f"iterations give {first.dtype}{list(first.shape)} and {piece.dtype}{list(piece.shape)}", "equal shapes"
             )
-        self.bytes += piece.nbytes + _PIECE_BYTES
+        self.bytes += piece.nbytes + ARRAY_BYTES
         if self.bytes > self.byte_budget:
             raise self._failed(f"its pieces exceed {self.byte_budget} bytes", "a smaller input or a larger byte_budget")
         self.pieces.append(piece)

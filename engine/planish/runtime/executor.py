@@ -23,6 +23,7 @@ from planish.errors import ModelError, PlanishError, first_line
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Step
 from planish.runtime import control, fallback, sequences
 from planish.runtime.constants import Constants
+from planish.runtime.control import ITERATION_WORK, SPECIALISE_WORK, Meter
 from planish.runtime.specialise import MALFORMED, OUTSIDE, Segment, Settings, specialise
 from planish.runtime.view import numpy_dtype
 from planish.steps.kind import Fact
@@ -75,27 +76,38 @@ class Executor:
         self._value_inputs: set[int] = set()
         _executors.add(self)
 
-    def run(self, feeds: Mapping[int, Value], timings: list[Timing] | None = None) -> list[Value]:
-        """`feeds`: checked values by tensor number. Returns values the caller owns, in output order."""
-        segment = self._first(feeds)
+    def run(
+        self, feeds: Mapping[int, Value], timings: list[Timing] | None = None, meter: Meter | None = None
+    ) -> list[Value]:
+        """`feeds`: checked values by tensor number. Returns values the caller owns, in output order.
+
+        meter: of the run whose loop this is an iteration of.
+        """
+        segment = self._first(feeds, meter)
         if segment.last and timings is None and segment.outputs == self.output_tensors:
-            return self._run_program(segment, feeds, None)
-        return self._run_segments(segment, feeds, timings, [])
+            return self._run_program(segment, feeds, None, meter)
+        return self._run_segments(segment, feeds, timings, [], meter)
 
     def _run_segments(
-        self, segment: Segment, feeds: Mapping[int, Value], timings: list[Timing] | None, passed: list[Segment]
+        self,
+        segment: Segment,
+        feeds: Mapping[int, Value],
+        timings: list[Timing] | None,
+        passed: list[Segment],
+        meter: Meter | None = None,
     ) -> list[Value]:
         """Runs `segment` and all that follow it, which are added to `passed`."""
         arrays: dict[int, Value] = dict(feeds)
+        loops = meter or Meter(self.settings.loop_budget)
         while True:
             passed.append(segment)
-            results = self._run_program(segment, arrays, timings)
+            results = self._run_program(segment, arrays, timings, meter)
             arrays.update(zip(segment.outputs, results, strict=True))
             if segment.last:
                 break
             if segment.outside is not None:
-                self._run_outside(segment, arrays, timings)
-            segment = self._next(segment, arrays)
+                self._run_outside(segment, arrays, timings, loops)
+            segment = self._next(segment, arrays, meter)
         return [self._result(t, segment, arrays) for t in self.output_tensors]
 
     def call(self, feeds: Mapping[int, Value], names: Sequence[str]) -> _core.Call | None:
@@ -136,11 +148,13 @@ class Executor:
             return shapes
         return (*shapes, *((t, feeds[t].tobytes()) for t in sorted(self._value_inputs)))
 
-    def _first(self, feeds: Mapping[int, Array]) -> Segment:
+    def _first(self, feeds: Mapping[int, Array], meter: Meter | None = None) -> Segment:
         key = self._key(feeds)
         segment = self._cached(key)
         if segment is not None:
             return segment
+        if meter is not None:
+            meter.spend(SPECIALISE_WORK)
         while True:
             known = {t: _fact_of(a, a if t in self._value_inputs else None) for t, a in feeds.items()}
             segment = specialise(self.lowered.steps, known, self.output_tensors, self.settings, self.constants)
@@ -150,13 +164,15 @@ class Executor:
                 return self._store(self._key(feeds), segment)
             self._value_inputs |= inputs
 
-    def _next(self, before: Segment, arrays: Mapping[int, Array]) -> Segment:
+    def _next(self, before: Segment, arrays: Mapping[int, Array], meter: Meter | None = None) -> Segment:
         """What follows a segment, kept with it: dropping a signature drops all that came after its first segment."""
         key = tuple(self._progress(before, arrays))
         with self._lock:
             segment = before.followers.get(key)
         if segment is not None:
             return segment
+        if meter is not None:
+            meter.spend(SPECIALISE_WORK)
         known = dict(before.facts)
         for tensor in self.lowered.constants:
             known.pop(tensor, None)
@@ -220,7 +236,11 @@ class Executor:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def _run_program(self, segment: Segment, arrays: Mapping[int, Array], timings: list[Timing] | None) -> list[Array]:
+    def _run_program(
+        self, segment: Segment, arrays: Mapping[int, Array], timings: list[Timing] | None, meter: Meter | None = None
+    ) -> list[Array]:
+        if meter is not None:
+            meter.spend(segment.program.work)
         inputs = [np.ascontiguousarray(arrays[t]) for t in segment.inputs]
         outputs = [np.empty(f.shape, numpy_dtype(f.dtype)) for f in segment.output_facts]
         if timings is None:
@@ -232,14 +252,17 @@ class Executor:
             timings.append(Timing(label, family, kernel, spent))
         return outputs
 
-    def _run_outside(self, segment: Segment, arrays: dict[int, Value], timings: list[Timing] | None) -> None:
+    def _run_outside(
+        self, segment: Segment, arrays: dict[int, Value], timings: list[Timing] | None, loops: Meter
+    ) -> None:
         """The step between this segment and the next."""
         step = segment.outside
         assert step is not None
         start = time.perf_counter_ns()
         try:
             values = [None if t == ABSENT else self._value(t, segment, arrays) for t in step.inputs]
-            results = self._evaluate(step, values)
+            results = self._evaluate(step, values, loops)
+            sequences.check_bytes(step, results, self.settings.byte_budget)
             arrays.update((t, v) for t, v in zip(step.outputs, results, strict=True) if t != ABSENT)
         except PlanishError:
             raise
@@ -252,7 +275,7 @@ class Executor:
             what = step.attrs.get("op", "executor")
             timings.append(Timing(step.name, step.kind, what, time.perf_counter_ns() - start))
 
-    def _evaluate(self, step: Step, values: list[Value]) -> Sequence[Value]:
+    def _evaluate(self, step: Step, values: list[Value], loops: Meter) -> Sequence[Value]:
         if step.kind == "identity":
             return values
         if step.kind == "onnx":
@@ -260,8 +283,12 @@ class Executor:
         if step.kind == "sequence":
             return sequences.evaluate(step, values)
         body = self._body(step)
-        iterate = control.ITERATIONS[step.kind]
-        return iterate(step, values, body.run, self.settings.byte_budget)
+
+        def run_body(feeds: Mapping[int, Value]) -> list[Value]:
+            loops.spend(ITERATION_WORK)
+            return body.run(feeds, meter=loops)
+
+        return control.ITERATIONS[step.kind](step, values, run_body, self.settings.byte_budget)
 
     def _body(self, step: Step) -> Executor:
         """What runs the body of a loop or scan; it shares the constants."""

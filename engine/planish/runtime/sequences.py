@@ -27,6 +27,23 @@ def evaluate(step: Step, values: Sequence[Value]) -> list[Value]:
     return [operator(step, list(values))]
 
 
+#: Of memory that an array takes besides its data: what collects arrays without end is stopped though they be empty.
+ARRAY_BYTES = 128
+
+
+def check_bytes(step: Step, values: Sequence[Value], byte_budget: int) -> None:
+    """Raises ModelError, with the node, where one of the values is a sequence that takes more than `byte_budget`."""
+    for sequence in values:
+        if not isinstance(sequence, list):
+            continue
+        taken = sum(getattr(element, "nbytes", 0) + ARRAY_BYTES for element in sequence)
+        if taken > byte_budget:
+            raise ModelError(
+                f"{step.where()}: a sequence of {taken} bytes: exceeds the budget of {byte_budget} bytes; raise "
+                "SessionOptions.byte_budget if this is intended"
+            )
+
+
 def _position(step: Step, sequence: list[Array], index: Array | None, last: int) -> int:
     """A position in the sequence, counted from its end if negative; `last` is the largest, and the default."""
     position = last if index is None else int(index.ravel()[0])

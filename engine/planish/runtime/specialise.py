@@ -42,6 +42,7 @@ class Settings:
     threads: int = 1
     byte_budget: int = 2 << 30
     step_budget: int = 1 << 40
+    loop_budget: int = 1 << 48
     forced: Mapping[str, str] = field(default_factory=dict)
 
 
