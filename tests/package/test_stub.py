@@ -10,7 +10,7 @@ from typing import Any
 from planish import _core
 
 #: Special methods, which pybind11 adds to more classes than mean them: checked by use.
-SPECIAL = {"__buffer__", "__init__", "__len__"}
+SPECIAL = {"__buffer__", "__call__", "__init__", "__len__"}
 
 
 def parameters(node: ast.FunctionDef) -> list[tuple[str, bool]]:
@@ -87,6 +87,7 @@ def test_the_stub_names_what_the_module_has() -> None:
 def test_special_methods_of_the_stub_exist() -> None:
     memory = _core.Memory.copy_of(b"abc")
     assert (len(memory), bytes(memoryview(memory))) == (3, b"abc")
+    assert callable(_core.Call.__call__)
     assert signature(_core.Program.__init__) == [
         ("self", False),
         ("threads", True),

@@ -20,6 +20,8 @@ from planish.files import check_writable
 #: Exit codes: fine, the job failed, wrong usage, ended by Ctrl-C.
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
+_INTERRUPTED = "{}: interrupted; nothing is half-written"
+
 COMMANDS: tuple[ModuleType, ...] = (inspect, run, compress, compare, export, bench, demo, doctor)
 
 
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:  # argparse after --help and --version
         return int(leaving.code or OK)
     except KeyboardInterrupt:
-        return _fail(f"{command}: interrupted; nothing is half-written", INTERRUPTED)
+        return _fail(_INTERRUPTED.format(command), INTERRUPTED)
     except BrokenPipeError:
         _discard_output()
         return OK
@@ -48,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(_describe(command, error), FAILED)
     except Exception as error:
+        if _was_interrupted(error):
+            return _fail(_INTERRUPTED.format(command), INTERRUPTED)
         kind = type(error).__name__
         return _fail(f"{command}: unexpected {kind}: {error}; report it with what PLANISH_DEBUG=1 shows", FAILED)
     return OK
@@ -94,6 +98,13 @@ def _fail(message: str, code: int) -> int:
     except OSError:
         pass  # Nobody reads the standard error; the exit code remains.
     return code
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an exception: native modules turn it into an ImportError while they are loaded."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _describe(command: str, error: OSError) -> str:
