@@ -117,24 +117,6 @@ def test_interruption_leaves_nothing_behind(place: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == sorted([*before, "samples"])
 
 
-def test_a_loop_without_end_is_interrupted(place: Path) -> None:
-    body = "agraph (int64 n, float[4] x) => (float[4] y) { y = Loop (n, , x) <body = b (int64 i, bool ci, float[4] h) "
-    body += "=> (bool co, float[4] h2) { co = Identity (ci) h2 = Neg (h) }> }"
-    onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {body}'), "loop.onnx")
-    np.savez("endless.npz", n=np.array(2**62), x=np.ones(4, np.float32))
-    process = subprocess.Popen(
-        _command("run", "loop.onnx", "--inputs", "endless.npz"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment(),
-        preexec_fn=_answer_to_interruption,
-    )  # fmt: skip
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(3)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
-    assert (process.returncode, out, err.count("\n")) == (130, "", 1)
-    assert err.startswith("planish: error: planish run: interrupted")
-
-
 def test_a_plan_needs_numpy_alone(place: Path) -> None:
     planish.export("model.onnx", "model.plan")
     missing = place / "missing"

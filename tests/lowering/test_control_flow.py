@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import numpy as np
@@ -253,6 +254,19 @@ def test_the_loops_of_a_run_are_bounded(body: str, count: int, enough: int) -> N
     with pytest.raises(ModelError, match=r"Loop.*, iteration \d+: .*the loops of a run exceed the budget of 1\.1e\+09"):
         session.run(None, {"n": np.array(2**62), "x": X})
     session.run(None, {"n": np.array(count), "x": X})
+
+
+def test_a_loop_without_end_is_interrupted() -> None:
+    """By Ctrl-C, here an alarm that is handled as it is."""
+    session = planish.InferenceSession(parse(ENDLESS, "int64 n, float[3,4] x", "float[m,4] y", 17))
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            session.run(None, {"n": np.array(2**62), "x": X})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float64])
