@@ -124,7 +124,7 @@ def test_nms_of_boxes_that_are_no_numbers(run: Run) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 15, 16, 17, 64, 100, 257])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6, 7, 8, 15, 16, 17, 61, 64, 66, 100, 134, 257, 400])
 def test_dft(run: Run, n: int, dtype: str) -> None:
     x = RNG.normal(size=(3, n, 2, 2)).astype(dtype)
     signal = x[..., 0].astype(np.complex128) + 1j * x[..., 1]

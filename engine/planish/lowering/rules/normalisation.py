@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -10,32 +12,46 @@ from planish.lowering.builder import Builder, Unsupported, require, rule
 
 @rule("Softmax", "LogSoftmax")
 def lower_softmax(b: Builder, node: ir.Node) -> None:
-    require(node.inputs[0], "float32", "float64")
+    x = node.inputs[0]
+    require(x, "float32", "float64", "float16")
+    assert x is not None
     default = -1 if b.opset >= 13 else 1
     axis = node.attributes.get_int("axis", default)
     log = int(node.op_type == "LogSoftmax")
     if b.opset < 13:
-        rank = len(node.inputs[0].shape) if node.inputs[0] is not None and node.inputs[0].shape is not None else None
+        rank = len(x.shape) if x.shape is not None else None
         if rank is None or axis % rank != rank - 1:
             raise Unsupported("Softmax before opset 13 over several axes")
-    if node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.DOUBLE:
+    if x.dtype == ir.DataType.FLOAT:
+        b.lower_to("softmax", node, node.inputs, {"axis": axis, "log": log})
+    else:
         _lower_softmax_by_parts(b, node, axis, bool(log))
-        return
-    b.lower_to("softmax", node, node.inputs, {"axis": axis, "log": log})
 
 
 def _lower_softmax_by_parts(b: Builder, node: ir.Node, axis: int, log: bool) -> None:
-    """exp(x - max) / Σ exp(x - max), or x - max - ln Σ exp(x - max), for types that the kernel lacks."""
+    """exp(x - max) / Σ exp(x - max), or x - max - ln Σ exp(x - max), for types that the kernel lacks.
+
+    float16 computes in float32 and rounds every part: Attention's default is softmax in the type of its operands, and
+    the standard means its body's operators by that.
+    """
+    half = node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.FLOAT16
+
+    def made(kind: str, operands: list[int], **attrs: Any) -> int:
+        if half:
+            operands = [b.add("cast", node, [t], {"to": "float32"})[0] for t in operands]
+        (result,) = b.add(kind, node, operands, attrs)
+        return b.add("cast", node, [result], {"to": "float16"})[0] if half else result
+
     along = {"keepdims": 1, "noop": 0, "axes": [axis]}
     x = b.tensor(node.inputs[0])
-    (largest,) = b.add("reduce", node, [x], {"op": "max", **along})
-    (shifted,) = b.add("binary", node, [x, largest], {"op": "sub"})
-    (powers,) = b.add("unary", node, [shifted], {"op": "exp"})
-    (total,) = b.add("reduce", node, [powers], {"op": "sum", **along})
+    shifted = made("binary", [x, made("reduce", [x], op="max", **along)], op="sub")
+    powers = made("unary", [shifted], op="exp")
+    total = made("reduce", [powers], op="sum", **along)
     if log:
-        (total,) = b.add("unary", node, [total], {"op": "log"})
-    (made,) = b.add("binary", node, [shifted if log else powers, total], {"op": "sub" if log else "div"})
-    b.define(node.outputs[0], made)
+        result = made("binary", [shifted, made("unary", [total], op="log")], op="sub")
+    else:
+        result = made("binary", [powers, total], op="div")
+    b.define(node.outputs[0], result)
 
 
 @rule("LayerNormalization")
