@@ -89,3 +89,12 @@ def test_the_body_of_an_if(apply: Any) -> None:
 def test_a_node_of_unknown_type_stays(apply: Any, operators: Any) -> None:
     text = f"{HEAD} g (float[4] x) => (float[4] y) {{ n = Neg (x) y = Shrink (n) }}"
     assert operators(apply(expand_functions, text)) == ["Neg", "Shrink"]
+
+
+@pytest.mark.parametrize("size", ["1, 2, 3, 4", "1, 1, 2, 3, 4"])
+def test_a_grid_for_a_batch_of_one(apply: Any, size: str) -> None:
+    """The standard's own body squeezes the batch away."""
+    rank = size.count(",") - 1
+    text = f"""{HEAD} g (float[1, {rank}, {rank + 1}] t) => (float[{"?, " * (rank + 1)}{rank}] y) {{
+        s = Constant <value = int64[{rank + 2}] {{{size}}}> () y = AffineGrid (t, s) }}"""
+    apply(expand_functions, text, 1e-6, first=(lift_constants, resolve_shapes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from typing import Any
 
 import onnx
@@ -96,7 +96,21 @@ def _body(schema: Any, node: onnx_ir.Node) -> onnx.FunctionProto | None:
         if default is not None and default.type != onnx.AttributeProto.UNDEFINED and name not in stated:
             body.attribute.remove(name)
             body.attribute_proto.append(default)
+    if node.op_type == "AffineGrid":
+        _squeeze_axis_one(body.node)
     return body if body.node else None
+
+
+def _squeeze_axis_one(nodes: MutableSequence[onnx.NodeProto]) -> None:
+    """Let every Squeeze that names no axes take away axis 1: AffineGrid's body means that, but loses a batch of one."""
+    for at in reversed(range(len(nodes))):
+        for attribute in nodes[at].attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _squeeze_axis_one(attribute.g.node)
+        if nodes[at].op_type == "Squeeze" and len(nodes[at].input) == 1:
+            axes = f"{nodes[at].output[0]}_axes"
+            nodes[at].input.append(axes)
+            nodes.insert(at, onnx.helper.make_node("Constant", [], [axes], value_ints=[1]))
 
 
 def _complete(body: onnx.FunctionProto, node: onnx_ir.Node) -> bool:

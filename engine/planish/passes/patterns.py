@@ -38,8 +38,9 @@ def subgraphs_of(node: onnx_ir.Node) -> list[onnx_ir.Graph]:
     return found
 
 
-def nodes_of(model: onnx_ir.Model, *op_types: str) -> Iterator[onnx_ir.Node]:
-    """Every node of the standard domain whose operator is among `op_types` (any node when none is given).
+def nodes_of(model: onnx_ir.Model, *op_types: str, domain: str = "") -> Iterator[onnx_ir.Node]:
+    """Every node of the domain (by default the standard one) whose operator is among `op_types` (of every domain when
+    none is given).
 
     The nodes are listed beforehand, so the graph may be changed meanwhile; those removed since are left out.
     """
@@ -51,7 +52,7 @@ def nodes_of(model: onnx_ir.Model, *op_types: str) -> Iterator[onnx_ir.Node]:
         return
     for graph in graphs_of(model):
         for node in list(graph):
-            if node.graph is not None and (not wanted or (node.op_type in wanted and node.domain == "")):
+            if node.graph is not None and (not wanted or (node.op_type in wanted and node.domain == domain)):
                 yield node
 
 

@@ -30,6 +30,9 @@ _LONGEST_SHAPE = 1 << 20
 
 _FOLLOWED = ("Add", "Sub", "Mul", "Div")
 
+#: Of operators that inference does not know, those whose results no kernel takes.
+_RESULT_TYPES = {"Tokenizer": onnx_ir.DataType.STRING}
+
 #: Key in the model's `meta`: the structure for which inference last ran.
 _RESOLVED = "planish.shapes_resolved"
 
@@ -48,6 +51,8 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
     if model.meta.get(_RESOLVED) == structure:
         return False
     model.meta[_RESOLVED] = structure
+    for node in nodes_of(model, *_RESULT_TYPES, domain="com.microsoft"):
+        node.outputs[0].dtype = node.outputs[0].dtype or _RESULT_TYPES[node.op_type]
     values = [v for graph in graphs_of(model) for node in graph for v in node.outputs if first or _is_open(v)]
     if not values:
         return False

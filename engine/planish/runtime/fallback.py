@@ -65,6 +65,8 @@ def _make_evaluator(step: Step, values: Sequence[Value]) -> tuple[Any, Any]:
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
+    from planish.runtime.evaluators import OPERATORS
+
     try:
         node = onnx.NodeProto.FromString(base64.b64decode(step.attrs["node"]))
         given = dict(zip([*node.input, *step.attrs["captured"]], values, strict=True))
@@ -80,7 +82,7 @@ def _make_evaluator(step: Step, values: Sequence[Value]) -> tuple[Any, Any]:
         opsets.append(helper.make_opsetid(node.domain, 1))
     model = helper.make_model(graph, opset_imports=opsets)
     try:
-        return node, ReferenceEvaluator(model)
+        return node, ReferenceEvaluator(model, new_ops=OPERATORS)
     except Exception as error:
         raise ModelError(
             f"{step.where()}: cannot run: {first_line(error)}; `planish inspect` lists what runs"
