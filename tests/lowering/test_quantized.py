@@ -565,3 +565,21 @@ def test_weights_that_their_scales_do_not_fit_are_an_error() -> None:
     net.output(net.op("Conv", x, w))
     with pytest.raises(planish.ModelError, match="malformed"):
         planish.InferenceSession(net.model())
+
+
+@pytest.mark.parametrize(("anchor", "copies"), [("MatMul", 0), ("Conv", 1)])
+def test_bytes_lie_in_memory_as_their_reader_wants(anchor: str, copies: int) -> None:
+    """Rows for a product, channels last for a convolution, of which only the result is copied, to channels first."""
+    net = Net()
+    x = net.op("Relu", net.input("x", [2, 20, 12]))
+    made = net.qdq(x, 0.02, np.uint8(3))
+    shape = (12, 8) if anchor == "MatMul" else (8, 20, 3)
+    w = net.weights(np.random.default_rng(1).integers(-99, 99, shape, dtype=np.int8), 0.01)
+    net.output(net.op(anchor, made, w), rank=3)
+    model = net.model()
+    session = planish.InferenceSession(model, planish.SessionOptions(enable_profiling=True))
+    feeds = {"x": np.random.default_rng(2).standard_normal((2, 20, 12)).astype(np.float32)}
+    got = session.run(None, feeds)[0]
+    np.testing.assert_allclose(got, by_onnxruntime(model, feeds)[0], rtol=1e-5, atol=1e-5)
+    families = [timing.family for timing in session.profile()[0]]
+    assert families.count("copy") == copies, families

@@ -85,14 +85,28 @@ void Columns(const float* __restrict x, int64_t n, const float* __restrict offse
   for (int64_t i = 0; i < n; ++i) acc[i] = Op::Combine(acc[i], Op::Map(x[i], offset[i]));
 }
 
+// t[l] = t[l] COMBINE t[l + kHalf] for l < kHalf.
+template <class Op, int kHalf>
+inline void Fold(float* t) {
+  constexpr int kBytes = kHalf * 4 < kVectorBytes ? kHalf * 4 : kVectorBytes;
+  if constexpr (kBytes >= 16) {
+    for (int l = 0; l < kHalf; l += kBytes / 4) {
+      StoreVector(t + l, Op::Combine(LoadVector<kBytes>(t + l), LoadVector<kBytes>(t + l + kHalf)));
+    }
+  } else {
+    for (int l = 0; l < kHalf; ++l) t[l] = Op::Combine(t[l], t[l + kHalf]);
+  }
+}
+
 template <class Op>
 float Tree(const float* lanes) {
   float t[kLanes];
-  for (int l = 0; l < kLanes; ++l) t[l] = lanes[l];
-  for (int l = 0; l < 8; ++l) t[l] = Op::Combine(t[l], t[l + 8]);
-  for (int l = 0; l < 4; ++l) t[l] = Op::Combine(t[l], t[l + 4]);
-  for (int l = 0; l < 2; ++l) t[l] = Op::Combine(t[l], t[l + 2]);
-  return Op::Combine(t[0], t[1]);
+  __builtin_memcpy(t, lanes, sizeof t);
+  Fold<Op, 8>(t);
+  Fold<Op, 4>(t);
+  Fold<Op, 2>(t);
+  Fold<Op, 1>(t);
+  return t[0];
 }
 
 template <class Op>

@@ -39,8 +39,32 @@ def lower_quantize(b: Builder, node: ir.Node) -> None:
         b.lowered.constant("scale", np.array(scale, np.float32)),
         b.lowered.constant("zero", np.array(zero, np.uint8)),
     ]
-    (made,) = b.add("quantize", node, operands, {"dtype": "uint8", "channels_last": 1})
+    (made,) = b.add("quantize", node, operands, {"dtype": "uint8", "channels_last": int(_feeds_windows(y))})
     b.define_bytes(y, made)
+
+
+#: Operators that read their input channels-last.
+_WINDOWS = frozenset({
+    "AveragePool", "Conv", "ConvInteger", "ConvTranspose", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "Resize",
+})  # fmt: skip
+#: Operators behind which the order of axes is another, or of no account.
+_OTHER_ORDERS = frozenset({
+    "Flatten", "Gather", "Gemm", "LayerNormalization", "MatMul", "MatMulInteger", "Reshape", "Transpose", "Unsqueeze",
+})  # fmt: skip
+_FAR = 64
+
+
+def _feeds_windows(value: ir.Value) -> bool:
+    """Whether an operator on windows reads the value, perhaps behind others that keep the order of axes."""
+    queue, seen = [value], set[ir.Node]()
+    while queue and len(seen) < _FAR:
+        for user in queue.pop().consumers():
+            if user.op_type in _WINDOWS:
+                return True
+            if user not in seen and user.op_type not in _OTHER_ORDERS:
+                seen.add(user)
+                queue.extend(user.outputs)
+    return bool(queue)
 
 
 def _quantize_generally(b: Builder, node: ir.Node) -> None:
