@@ -30,6 +30,8 @@ constexpr KernelInfo kKernels[] = {
 };
 #undef PLANISH_DEPTHWISE
 
+constexpr int64_t kBlockChannels = 32;  // PackBlocks
+
 void RunNothing(const void*, std::byte* const*, const RunContext&) {}
 
 int64_t WeightItem(DType lhs) { return lhs == DType::kF32 ? 4 : 2; }
@@ -62,16 +64,31 @@ DepthwiseProblem Describe(const OpDesc& op) {
 
 // The weights (null unless constant) as the kernel wants them; empty where they cannot be packed so.
 Memory Repack(const DepthwiseProblem& p, DepthwisePacking packing, const int16_t* w) {
-  if (!w || packing == DepthwisePacking::kPlain) return {};
-  return packing == DepthwisePacking::kQuads ? PackQuads(w, p.channels, p.map.taps, p.quad_taps)
-                                             : PackPairs(w, p.channels, p.lines_of_window, p.line_taps);
+  if (!w) return {};
+  switch (packing) {
+    case DepthwisePacking::kPlain:
+      return {};
+    case DepthwisePacking::kQuads:
+      return PackQuads(w, p.channels, p.map.taps, p.quad_taps);
+    case DepthwisePacking::kPairs:
+      return PackPairs(w, p.channels, p.lines_of_window, p.line_taps);
+    case DepthwisePacking::kBlocks:
+      return PackBlocks(w, p.channels, p.lines_of_window, p.line_taps);
+  }
+  return {};
+}
+
+// Measured: blocks of 32 channels pay where the last one is not mostly empty.
+bool Pays(const DepthwiseProblem& p, DepthwisePacking packing) {
+  return packing != DepthwisePacking::kBlocks || AlignUp(p.channels, kBlockChannels) * 8 <= p.channels * 9;
 }
 
 // The forced micro-kernel, or the last usable one for these types and weights, which it repacks.
 const DepthwiseKernel& Choose(DepthwiseProblem& p, const int16_t* w, const std::string& forced) {
   for (size_t i = std::size(kTiles); i-- > 0;) {
     const DepthwiseKernel& k = kTiles[i];
-    if (k.lhs != p.lhs || !Usable(k.isa) || (!forced.empty() && forced != k.name)) continue;
+    if (k.lhs != p.lhs || !Usable(k.isa)) continue;
+    if (forced.empty() ? !Pays(p, k.packing) : forced != k.name) continue;
     p.repacked = Repack(p, k.packing, w);
     if (k.packing == DepthwisePacking::kPlain || p.repacked.size) return k;
   }
@@ -81,7 +98,7 @@ const DepthwiseKernel& Choose(DepthwiseProblem& p, const int16_t* w, const std::
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-constexpr int64_t kPairBytes = 32;  // PackPairs: eight pairs of int16
+constexpr int64_t kPairBytes = 32;  // PackPairs, PackBlocks: eight pairs of int16
 constexpr int64_t kPartPixels = 8;  // the fewest worth a part
 
 // Windows that overlap share columns; others, whose columns would be many or far apart, list each tap of each pixel.
@@ -347,6 +364,26 @@ Memory PackPairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line
     for (int64_t t = 0; t < lines * line_taps; ++t) {
       const int64_t l = t / line_taps, vector = (c / 8 * pairs + l / 2) * line_taps + t % line_taps;
       to[(vector * 8 + c % 8) * 2 + l % 2] = w[t * pitch + c];
+    }
+  }
+  return packed;
+}
+
+Memory PackBlocks(const int16_t* w, int64_t channels, int64_t lines, int64_t line_taps) {
+  const int64_t pitch = DepthwisePitch(channels), paired = lines / 2 * line_taps;
+  const int64_t pairs = paired + (lines % 2 ? DivideUp(line_taps, 2) : 0);
+  Memory packed = Memory::Allocate(
+      CheckedMul(CheckedMul(DivideUp(channels, kBlockChannels), CheckedMul(pairs, 4)), kPairBytes));
+  int16_t* to = reinterpret_cast<int16_t*>(packed.data);
+  for (int64_t c = 0; c < channels; ++c) {
+    const int64_t block = c / kBlockChannels, lane = c % kBlockChannels / 16, half = c % 16 / 8, i = c % 8;
+    for (int64_t t = 0; t < lines * line_taps; ++t) {
+      const int64_t l = t / line_taps, k = t % line_taps;
+      const bool alone = l == lines - 1 && lines % 2;
+      const int64_t pair = alone ? paired + k / 2 : l / 2 * line_taps + k;
+      const int64_t second = alone ? k % 2 || k == line_taps - 1 : l % 2;
+      const int64_t vector = ((block * 2 + half) * pairs + pair) * 2 + i % 2;
+      to[(vector * 8 + lane * 4 + i / 2) * 2 + second] = w[t * pitch + c];
     }
   }
   return packed;

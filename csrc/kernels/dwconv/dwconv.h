@@ -18,7 +18,7 @@
 namespace planish {
 
 // How a kernel wants the weights, beyond the format `depthwise`: packed anew when the layer is built, which needs constants.
-enum class DepthwisePacking { kPlain, kQuads, kPairs };
+enum class DepthwisePacking { kPlain, kQuads, kPairs, kBlocks };
 // How a kernel finds its inputs: DepthwiseArgs::taps or ::columns.
 enum class DepthwiseInputs { kTaps, kColumns };
 
@@ -62,6 +62,12 @@ Memory PackQuads(const int16_t* w, int64_t channels, int64_t taps, int64_t quad_
 // The weights w[lines · line_taps][C16] of s16 as int16 [ceil(C/8)][ceil(lines/2)][line_taps][8][2]: the taps of two lines side
 // by side; the rest is zero.
 Memory PackPairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line_taps);
+
+// The same weights as int16 [ceil(C/32)][half][pairs][even, odd][8][2]. The pairs are the taps of two lines, line by line, and
+// of a last line without a partner those of columns 0 and 1, 2 and 3, …; an odd column pairs with the one before it, whose
+// weight is zero. Element i of a half's even or odd channels is channel 16 · (i / 4) + 8 · half + 2 · (i % 4), or the next, of
+// the block: where unpacking 16-bit numbers within lanes puts them.
+Memory PackBlocks(const int16_t* w, int64_t channels, int64_t lines, int64_t line_taps);
 
 void RunDepthwiseReference(const void* params, std::byte* const* operands, const RunContext& context);
 

@@ -26,12 +26,13 @@ bool Always(const TileWork&) { return true; }
 // Tile registers of 16 rows must not be half empty.
 [[maybe_unused]] bool ManyPixels(const TileWork& work) { return work.pixels >= 8; }
 
-// Measured: what it saves after the sums and on a half panel, against widening a panel for each tile.
+// Measured: what it saves after the sums, on half panels and on two panels at once, against widening panels for each tile.
 [[maybe_unused]] bool PanelPays(const TileWork& work) {
-  if (work.pixels < 16) return work.pixels >= 7 && work.depth <= 64;
+  const bool wide = work.outputs >= 2 * kPanel;
+  if (work.pixels < (wide ? 9 : 16)) return work.pixels >= 7 && work.depth <= 64;
   const int64_t rest = work.outputs % kPanel;
   const bool half = rest > 0 && rest <= kPanel / 2;
-  return work.depth <= 192 || (half && (work.depth <= 256 || work.outputs < 4 * kPanel));
+  return work.depth <= (wide ? 256 : 192) || (half && (work.depth <= 256 || work.outputs < 4 * kPanel));
 }
 
 // Measured: not where it is all beginning and end, which longer blocks of rows share better.

@@ -12,9 +12,13 @@ struct Requantizer {
     // min returns its second operand if that is a NaN, which is converted to the smallest int32.
     return _mm256_cvtps_epi32(_mm256_min_ps(high, _mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale)));
   }
+  // In each lane those of the first, then those of the second.
+  __m256i Words(Ints rounded0, Ints rounded1) const {
+    return _mm256_adds_epi16(_mm256_packs_epi32(rounded0, rounded1), zero);
+  }
+  __m256i Clamped(__m256i bytes) const { return _mm256_max_epu8(bytes, _mm256_broadcastb_epi8(low)); }
   __m128i Bytes(Ints rounded0, Ints rounded1) const {
-    const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(rounded0, rounded1), zero);
-    const __m256i ordered = _mm256_permute4x64_epi64(words, _MM_SHUFFLE(3, 1, 2, 0));
+    const __m256i ordered = _mm256_permute4x64_epi64(Words(rounded0, rounded1), _MM_SHUFFLE(3, 1, 2, 0));
     return _mm_max_epu8(
         _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)), low);
   }
