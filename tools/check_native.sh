@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Checks the native half without Python. Usage: tools/check_native.sh SCRATCH_FOLDER
+# Checks the native half. Usage: tools/check_native.sh SCRATCH_FOLDER
 #
 #   plain       warnings are errors; every kernel against its reference; no foreign instructions in any object file;
 #               the same executable on emulated old processors
-#   sanitizers  address and undefined behaviour for all kernels, threads for the thread pool
+#   sanitizers  address and undefined behaviour for all kernels, and for the extension, which is fuzzed for two minutes;
+#               threads for the thread pool and for Programs run by many threads
 #   aarch64     cross-built and emulated
 #
-# Needs CMake, Ninja and g++; what needs qemu-user or the cross compiler is skipped, with a line, where they are missing.
+# Needs CMake, Ninja and g++; what needs qemu-user, the cross compiler, or a $PYTHON with pybind11 and the packages of the
+# tests, is skipped, with a line, where they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scratch=$1
@@ -54,13 +56,25 @@ for cpu in Nehalem Haswell; do
 done
 
 say "address and undefined behaviour sanitizers"
-build sanitize planish_native_tests planish_thread_tests -- -DPLANISH_SANITIZE=address,undefined "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"
+sanitized=(-DPLANISH_SANITIZE=address,undefined "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
+build sanitize planish_native_tests planish_thread_tests -- "${sanitized[@]}"
 run "$scratch/sanitize/planish_native_tests"
 run "$scratch/sanitize/planish_thread_tests"
 
-say "thread sanitizer"
-build threads planish_thread_tests -- -DPLANISH_SANITIZE=thread "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"
+if ! "$python" -c "import numpy, onnx, onnx_ir, pybind11" 2>/dev/null; then
+  say "fuzzing with sanitizers skipped: $python lacks numpy, onnx, onnx_ir or pybind11"
+else
+  say "the extension with sanitizers" # the same object files
+  build sanitize _core -- "${sanitized[@]}" -DPLANISH_PYTHON=ON -DPython_EXECUTABLE="$(command -v "$python")" \
+    -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)"
+  say "fuzzing with sanitizers"
+  PYTHON=$python tools/fuzz_sanitized.sh "$scratch/sanitize" --seconds 120 --jobs "$jobs"
+fi
+
+say "thread sanitizer" # finds races by what is called, so nothing is optimised
+build threads planish_thread_tests planish_program_tests -- -DPLANISH_SANITIZE=thread "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG"
 run "$scratch/threads/planish_thread_tests" --without-forks
+run "$scratch/threads/planish_program_tests"
 
 if ! command -v aarch64-linux-gnu-g++ >/dev/null; then
   say "aarch64 skipped: g++-aarch64-linux-gnu is not installed"
