@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -79,3 +80,46 @@ def test_a_file_that_cannot_grow_is_one_line(place: Path, words: str) -> None:
     )
     assert Path(out).read_bytes() == b"the old file"
     assert sorted(path.name for path in place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "words", ["export model.onnx -o out.plan", "compress model.onnx --recipe int8 --calibration random -o out.onnx"]
+)
+def test_a_folder_that_is_read_only_is_one_line(place: Path, words: str) -> None:
+    folder = place / "closed"
+    folder.mkdir(mode=0o555)
+    if os.geteuid() == 0:  # whom only the system's own folders refuse
+        folder = Path("/sys/kernel")
+    *before, out = words.split()
+    outcome = subprocess.run(
+        _command(*before, str(folder / out)),
+        capture_output=True, text=True, env=_environment(), timeout=60, check=False,
+    )  # fmt: skip
+    assert (outcome.returncode, outcome.stderr.count("\n")) == (1, 1)
+    assert f"planish: error: {folder / out}: cannot be written: " in outcome.stderr
+
+
+def test_files_that_vanish_or_are_replaced_do_not_reach_a_session(place: Path) -> None:
+    """A large plan is mapped: what is exported to its path afterwards is a file of its own."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 2200)).astype(np.float32)
+
+    def write() -> np.ndarray:
+        w = rng.standard_normal((2200, 2200)).astype(np.float32)
+        model = onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["" : 17]> g (float[1,2200] x) => (float[1,2200] y) { y = MatMul (x, w) }'
+        )
+        model.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+        planish.export(model, "large.plan")
+        return planish.InferenceSession("large.plan").run(None, {"x": x})[0]
+
+    first = write()
+    session = planish.InferenceSession("large.plan")
+    second = write()
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], first)
+    session = planish.InferenceSession("large.plan")
+    Path("large.plan").unlink()
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], second)
+    with pytest.raises(planish.PlanishError, match=r"^large\.plan: cannot open the file \(No such file or directory\)"):
+        planish.InferenceSession("large.plan")

@@ -182,6 +182,9 @@ class _Worker:
         number, self.slot.running = self.slot.running, -1
         text = self.log.read_text(errors="replace")
         summary = next((line for line in text.splitlines() if "SUMMARY:" in line or "runtime error:" in line), "")
+        if "interceptor" in summary:  # a function of the C library: what matters is who called it
+            calls = [line.partition(" in ")[2] for line in text.splitlines() if line.lstrip().startswith("#")]
+            summary = f"{summary} called by {next((call for call in calls if 'csrc/' in call), '')}"
         if not summary:
             frames = [line.strip() for line in text.splitlines() if line.startswith("  File") and "planish" in line]
             summary = frames[0] if frames else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import onnx
 import pytest
 
 import planish
+from tests.lowering.harness import parse
 
 from .test_session import integer_network
 
@@ -128,10 +130,33 @@ THREADS = "from planish import _core; print(_core.default_threads())"
 
 
 def test_the_affinity_mask_is_obeyed() -> None:
-    cpus = sorted(os.sched_getaffinity(0))
-    narrow = f"import os; os.sched_setaffinity(0, [{cpus[-1]}]); "
+    last = max(os.sched_getaffinity(0))
+    narrow = f"import os; os.sched_setaffinity(0, [{last}]); "
     assert run_python(narrow + THREADS, PLANISH_NUM_THREADS="") == "1"
     assert run_python(narrow + THREADS, PLANISH_NUM_THREADS="3") == "3"
+    if shutil.which("taskset"):
+        pinned = ["taskset", "--cpu-list", str(last)]
+        assert run_python(THREADS, before=pinned, PLANISH_NUM_THREADS="") == "1"
+        assert run_python(TASKS, before=pinned, PLANISH_NUM_THREADS="") == "0 more"
+
+
+TASKS = """
+import os, numpy as np, planish
+from planish import _core
+from tests.runtime.test_session import integer_network
+model, feeds = integer_network()
+feeds["x"] = np.ones((8, 3, 32, 32), np.float32)
+planish.InferenceSession(model, planish.SessionOptions(intra_op_num_threads=1)).run(None, feeds)
+before = len(os.listdir("/proc/self/task"))
+for _ in range(10): planish.InferenceSession(model).run(None, feeds)
+print(len(os.listdir("/proc/self/task")) - before, "more")
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_sessions_share_one_pool(threads: int) -> None:
+    """Ten sessions take as many threads as the pool has, of which the caller is one."""
+    assert run_python(TASKS, PLANISH_NUM_THREADS=str(threads)) == f"{threads - 1} more"
 
 
 def test_the_quota_of_the_control_group_is_obeyed() -> None:
@@ -164,12 +189,44 @@ def test_the_quota_of_the_control_group_is_obeyed() -> None:
 
 
 def test_every_run_gives_the_same_bits() -> None:
-    """Float models too, at a fixed number of threads; integer ones at any number."""
-    model, feeds = integer_network()
-    results = []
+    """At a fixed number of threads, float models too; integer ones at any number."""
+    seen = set()
     for threads in (1, 2, 4):
-        options = planish.SessionOptions(intra_op_num_threads=threads)
-        for _ in range(2):
-            session = planish.InferenceSession(model, options)
-            results += [session.run(None, feeds)[0].tobytes() for _ in range(3)]
-    assert len(set(results)) == 1
+        seen |= results(*integer_network(), threads)
+    assert len(seen) == 1
+    image = np.random.default_rng(0).standard_normal((2, 3, 33, 47)).astype(np.float32)
+    for threads in (1, 2, 4):
+        assert len(results(float_network(), {"x": image}, threads)) == 1
+
+
+def results(model: object, feeds: dict[str, np.ndarray], threads: int) -> set[bytes]:
+    """What three runs of three sessions give, while another thread keeps the pool busy."""
+    seen, stop = set(), threading.Event()
+    options = planish.SessionOptions(intra_op_num_threads=threads)
+    other = planish.InferenceSession(model, options)
+
+    def disturb() -> None:
+        while not stop.is_set():
+            other.run(None, feeds)
+
+    disturbing = threading.Thread(target=disturb)
+    disturbing.start()
+    for _ in range(3):
+        session = planish.InferenceSession(model, options)
+        seen |= {b"".join(a.tobytes() for a in session.run(None, feeds)) for _ in range(3)}
+    stop.set()
+    disturbing.join()
+    return seen
+
+
+def float_network() -> object:
+    """Convolution, depthwise, product, normalisation and sums along every kind of axis."""
+    rng = np.random.default_rng(0)
+    shapes = {"w": (24, 3, 3, 3), "d": (24, 1, 3, 3), "m": (24, 24), "s": (24,), "b": (24,)}
+    weights = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    body = (
+        "c = Conv (x, w) r = Relu (c) p = Conv <group = 24> (r, d) t = Transpose <perm = [0, 2, 3, 1]> (p) "
+        "l = LayerNormalization (t, s, b) g = MatMul (l, m) z = Softmax (g) q = ReduceSum <keepdims = 0> (z) "
+        "v = ReduceMean <axes = [1, 2], keepdims = 0> (g)"
+    )
+    return parse(body, "float[n,3,h,w] x", "float q, float[n,24] v, float[n,i,j,24] z", 17, weights)
