@@ -214,3 +214,62 @@ def test_a_fallback_is_listed_with_its_reason():
     session = planish.InferenceSession(parse("y = StringNormalizer (x)", "string[n] x", "string[n] y", 13))
     assert fallbacks(session) == ["StringNormalizer"]
     assert [s.attrs["reason"] for s in session.lowered.walk()] == ["no native kernel"]
+
+
+def indices_of(*axes: slice | int, shape: tuple[int, ...]) -> np.ndarray:
+    """What exporters make of x[axes] = y: the coordinates of every element or slice."""
+    chosen = [np.arange(n)[a] if isinstance(a, slice) else np.array([a]) for a, n in zip(axes, shape, strict=False)]
+    return np.stack(np.meshgrid(*chosen, indexing="ij"), -1)
+
+
+ASSIGNED = {
+    "every_second": ((slice(None), slice(0, None, 2)), "assign_slice"),
+    "elements": ((slice(None), slice(1, 4), slice(0, None, 3), slice(2, 3)), "assign_slice"),
+    "one_row": ((0, 3), "assign_slice"),
+    "backwards": ((slice(None), slice(None, None, -1)), "scatter_nd"),
+}
+
+
+@pytest.mark.parametrize("name", ASSIGNED)
+def test_assignments_to_slices_are_copies(name):
+    axes, kind = ASSIGNED[name]
+    indices = indices_of(*axes, shape=(2, 4, 6, 5))
+    u = np.random.default_rng(1).standard_normal((*indices.shape[:-1], *(2, 4, 6, 5)[len(axes) :])).astype(np.float32)
+    inputs = f"{X4}, float[{','.join(map(str, u.shape))}] u"
+    model = parse("a = Relu (x) y = ScatterND (a, i, u)", inputs, Y, 18, {"i": indices})
+    assert [step.kind for step in planish.InferenceSession(model).lowered.steps] == ["unary", kind]
+    native(model, {"x": image(), "u": u})
+
+
+GRID = indices_of(slice(0, 3), slice(0, 3), shape=(4, 5))
+
+
+@pytest.mark.parametrize(
+    ("indices", "kind"),
+    [
+        (np.swapaxes(GRID, 0, 1), "assign_slice"),
+        (np.repeat(GRID, 2, 0), "scatter_nd"),
+        (np.stack([GRID, GRID]), "scatter_nd"),
+        (GRID[..., [0, 0]], "scatter_nd"),
+        (GRID * GRID, "scatter_nd"),
+        (GRID - 3, "scatter_nd"),
+    ],
+)
+def test_only_indices_of_a_slice_become_copies(indices, kind):
+    """Transposed, repeated, diagonal, squared, and counted from the end."""
+    indices = np.minimum(indices, [3, 4])
+    u = np.random.default_rng(2).standard_normal(indices.shape[:-1]).astype(np.float32)
+    inputs = f"float[4,5] x, float[{','.join(map(str, u.shape))}] u"
+    model = parse("y = ScatterND (x, i, u)", inputs, "float[4,5] y", 18, {"i": indices})
+    assert [step.kind for step in planish.InferenceSession(model).lowered.steps] == [kind]
+    native(model, {"x": np.zeros((4, 5), np.float32), "u": u})
+
+
+def test_an_assignment_beyond_the_tensor_is_an_error():
+    indices = indices_of(slice(0, 3), shape=(9,))
+    model = parse("y = ScatterND (x, i, u)", "float[n,2] x, float[3,2] u", "float[n,2] y", 18, {"i": indices})
+    session = planish.InferenceSession(model)
+    u = np.ones((3, 2), np.float32)
+    assert session.run(None, {"x": np.zeros((4, 2), np.float32), "u": u})[0].sum() == 6
+    with pytest.raises(planish.PlanishError, match="out of range"):
+        session.run(None, {"x": np.zeros((2, 2), np.float32), "u": u})

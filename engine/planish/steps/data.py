@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planish.errors import ModelError
+from planish.runtime.view import View
 from planish.steps.kind import Array, Fact, Facts, Kind, normal_axis, register
 
 if TYPE_CHECKING:
@@ -98,6 +99,45 @@ class ScatterND(Kind):
     def emit(self, step: Step, e: Emitter) -> None:
         attrs = {"reduction": step.attrs.get("reduction", "none")}
         e.add("scatter_nd", [e.input(0), e.input(1), e.input(2)], [e.output(0)], attrs)
+
+
+@register
+class AssignSlice(Kind):
+    """x with updates in a strided slice of it. Attributes indexed: the updates' first sizes, before those of x that are
+    taken whole; grid, for each of x's first axes: start, step, and the axis of the updates along it, or -1."""
+
+    name = "assign_slice"
+
+    def infer(self, step: Step, facts: Facts) -> list[Fact]:
+        x, updates = facts[0], facts[1]
+        grid, indexed = step.attrs["grid"], tuple(step.attrs["indexed"])
+        rest = x.shape[len(grid) :]
+        if len(grid) > len(x.shape) or updates.shape != (*indexed, *rest):
+            raise ModelError(
+                f"{step.where()}: updates {list(updates.shape)} do not fit {list(x.shape)}; check the shapes"
+            )
+        for size, (start, stride, axis) in zip(x.shape, grid, strict=False):
+            count = indexed[axis] if axis >= 0 else 1
+            if start < 0 or stride < 1 or start + stride * (count - 1) >= size:
+                raise ModelError(
+                    f"{step.where()}: an index is out of range of {list(x.shape)}; check the model's indices"
+                )
+        return [Fact(x.dtype, x.shape)]
+
+    def emit(self, step: Step, e: Emitter) -> None:
+        x, updates = e.input(0), e.input(1)
+        y = e.output(0, x.order())
+        e.add("copy", [x], [y])
+        if 0 in updates.shape:
+            return
+        grid, indexed = step.attrs["grid"], step.attrs["indexed"]
+        offset, strides = y.offset, [0] * len(indexed)
+        for pitch, (start, stride, axis) in zip(y.strides, grid, strict=False):
+            offset += start * pitch
+            if axis >= 0:
+                strides[axis] = stride * pitch
+        target = View(y.buffer, offset, y.dtype, updates.shape, (*strides, *y.strides[len(grid) :]))
+        e.add("copy", [updates], [target])
 
 
 @register

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from planish import _core
@@ -290,7 +291,40 @@ def _reduction(node: ir.Node) -> str:
 
 @rule("ScatterND")
 def lower_scatter_nd(b: Builder, node: ir.Node) -> None:
-    b.lower_to("scatter_nd", node, node.inputs, {"reduction": _reduction(node)})
+    reduction = _reduction(node)
+    indices = b.constant(node.inputs[1])
+    grid = _grid_of(indices) if reduction == "none" and indices is not None else None
+    if indices is None or grid is None:
+        b.lower_to("scatter_nd", node, node.inputs, {"reduction": reduction})
+        return
+    attrs = {"grid": grid, "indexed": list(indices.shape[:-1])}
+    b.lower_to("assign_slice", node, [node.inputs[0], node.inputs[2]], attrs)
+
+
+def _grid_of(indices: npt.NDArray[Any]) -> list[list[int]] | None:
+    """Where [axes of the updates…, coordinates] name a strided slice, which is what exporters write for x[:, ::2] = y:
+    for every coordinate its start, its step, and the axis of the updates along which it grows, or -1. Else None."""
+    if indices.ndim < 2 or not indices.size:
+        return None
+    grid: list[list[int]] = []
+    grown: set[int] = set()
+    for at in np.moveaxis(indices.astype(np.int64), -1, 0):
+        start = int(at.flat[0])
+        axes = [a for a in range(at.ndim) if at.shape[a] > 1 and np.any(at.take(1, a) != at.take(0, a))]
+        if start < 0 or len(axes) > 1 or not grown.isdisjoint(axes):
+            return None
+        axis, step = axes[0] if axes else -1, 1
+        expected = np.full((1,) * at.ndim, start)
+        if axes:
+            step = int(at.take(1, axis).flat[0]) - start
+            shape = [-1 if a == axis else 1 for a in range(at.ndim)]
+            expected = start + step * np.arange(at.shape[axis]).reshape(shape)
+        if step < 1 or np.any(at != expected):
+            return None
+        grid.append([start, step, axis])
+        grown.update(axes)
+    repeated = any(size > 1 and axis not in grown for axis, size in enumerate(indices.shape[:-1]))
+    return None if repeated else grid
 
 
 @rule("ScatterElements")
