@@ -96,6 +96,15 @@ def test_little_memory_is_one_line(place: Path) -> None:
     assert outcome.stderr.startswith("planish: error: ")
 
 
+@pytest.mark.parametrize("kilobytes", [120_000, 140_000, 160_000])
+def test_too_little_memory_to_load_what_is_needed_is_one_line(place: Path, kilobytes: int) -> None:
+    limited = ["sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *_command("export", "model.onnx", "-o", "o.plan")]
+    outcome = subprocess.run(
+        limited, capture_output=True, text=True, env=_environment(OPENBLAS_NUM_THREADS="1"), timeout=60
+    )
+    assert (outcome.returncode, outcome.stderr.count("\n")) in {(0, 0), (1, 1)}
+
+
 def _answer_to_interruption() -> None:
     """A parent that runs in the background may have left SIGINT ignored, which children inherit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 import planish
@@ -45,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), USAGE)
     except PlanishError as error:
         return _fail(str(error), FAILED)
-    except MemoryError:
-        return _fail(f"{command}: out of memory; use a smaller model, smaller --shape, or fewer samples", FAILED)
-    except OSError as error:
-        return _fail(_describe(command, error), FAILED)
     except Exception as error:
-        if _was_interrupted(error):
+        if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error)):
             return _fail(_INTERRUPTED.format(command), INTERRUPTED)
+        if any(map(_is_lack_of_memory, _causes(error))):
+            return _fail(f"{command}: out of memory; use a smaller model, smaller --shape, or fewer samples", FAILED)
+        if isinstance(error, OSError):
+            return _fail(_describe(command, error), FAILED)
         kind = type(error).__name__
         return _fail(f"{command}: unexpected {kind}: {error}; report it with what PLANISH_DEBUG=1 shows", FAILED)
     return OK
@@ -100,11 +100,17 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an exception: native modules turn it into an ImportError while they are loaded."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what is behind it: while modules load, Ctrl-C and a lack of memory become ImportErrors."""
+    while error is not None:
+        yield error
         error = error.__cause__ or error.__context__
-    return error is not None
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, MemoryError) or "failed to map segment from shared object" in str(error)
 
 
 def _describe(command: str, error: OSError) -> str:
