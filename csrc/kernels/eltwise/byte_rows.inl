@@ -16,16 +16,31 @@ void LookupElements(const uint8_t* x, const uint8_t* table, uint8_t* y, int64_t 
 
 #if defined(__AVX2__)
 
-// 32 bytes: each of the 16 stretches of the table answers for its bytes, and gives zero (a set top bit) for the others.
-inline __m256i LookupVector(__m256i x, const __m256i (&stretch)[16]) {
-  const __m256i others = _mm256_set1_epi8(0x70);
-  __m256i y = _mm256_setzero_si256();
-#pragma GCC unroll 16
-  for (int k = 0; k < 16; ++k) {
-    const __m256i within = _mm256_xor_si256(x, _mm256_set1_epi8(static_cast<char>(k << 4)));
-    y = _mm256_or_si256(y, _mm256_shuffle_epi8(stretch[k], _mm256_adds_epu8(within, others)));
+// 32 bytes. The lower half of an index picks in each of the 16 stretches of the table, its upper half one of their answers: a
+// bit at a time, the lowest first, brought to the place that blending looks at.
+template <int kAnswers>
+inline __attribute__((always_inline)) __m256i PickAnswer(const __m256i* answers, __m256i x, int bit) {
+  if constexpr (kAnswers == 1) {
+    return answers[0];
+  } else {
+    const __m256i chosen = _mm256_slli_epi16(x, 7 - bit);
+    __m256i left[kAnswers / 2];
+#pragma GCC unroll 8
+    for (int k = 0; k < kAnswers / 2; ++k)
+      left[k] = _mm256_blendv_epi8(answers[2 * k], answers[2 * k + 1], chosen);
+    return PickAnswer<kAnswers / 2>(left, x, bit + 1);
   }
-  return y;
+}
+
+inline __attribute__((always_inline)) __m256i LookupVector(__m256i x, const __m256i (&stretch)[16]) {
+  const __m256i lower = _mm256_and_si256(x, _mm256_set1_epi8(15)), chosen = _mm256_slli_epi16(x, 3);
+  __m256i answers[8];
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; ++k) {
+    answers[k] = _mm256_blendv_epi8(_mm256_shuffle_epi8(stretch[2 * k], lower),
+                                    _mm256_shuffle_epi8(stretch[2 * k + 1], lower), chosen);
+  }
+  return PickAnswer<8>(answers, x, 5);
 }
 
 void Lookup(const uint8_t* x, const uint8_t* table, uint8_t* y, int64_t n) {
