@@ -170,17 +170,21 @@ __attribute__((always_inline)) inline __m256i QuadIndices(const uint32_t* words,
   }
 }
 
+// A codebook of 2^Bits <= 16 entries, in each lane.
+template <int Bits>
+__m256i LoadTable(const std::byte* table) {
+  alignas(16) std::byte entries[16] = {};
+  for (int i = 0; i < 1 << Bits; ++i) entries[i] = table[i];
+  return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(entries)));
+}
+
 // Decodes whole granules of an int8 codebook that all outputs share.
 template <int Bits>
 void DecodeQuads(const CodebookPanels& w, int64_t group, int64_t first, int64_t count, int8_t* out) {
   constexpr int kQuads = kGranule<Bits> / 4;
   const uint32_t* words = GranuleOf(w, group, first);
   for (int64_t k = first; k < first + count; k += kGranule<Bits>, words += 16 * w.words) {
-    alignas(16) std::byte entries[16] = {};
-    const std::byte* at = TableOf(w, group * 16, k);
-    for (int i = 0; i < 1 << Bits; ++i) entries[i] = at[i];
-    const __m256i table =
-        _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(entries)));
+    const __m256i table = LoadTable<Bits>(TableOf(w, group * 16, k));
 #pragma GCC unroll 8
     for (int q = 0; q < kQuads; ++q, out += 64) {
       for (int half = 0; half < 2; ++half) {
@@ -189,6 +193,89 @@ void DecodeQuads(const CodebookPanels& w, int64_t group, int64_t first, int64_t 
       }
     }
   }
+}
+
+// ---- One pixel: weights are multiplied as they are decoded. x·w = 2·(x >> 1)·w + (x & 1)·w, of which no pair of products
+// leaves int16, and the second can be summed there for a while.
+
+constexpr int64_t kHalvedColumns = 2048;  // of a chunk: its inputs fill half of the work
+constexpr int64_t kLowColumns = 256;      // whose lowest bits are summed in int16: 64 pairs of at most 2^8
+
+constexpr int64_t kPrefetch = 2048;  // bytes
+
+// Quads of x >> 1 and of x & 1.
+struct HalvedInputs {
+  const uint32_t *upper, *lowest;
+};
+
+// From quads of x in 16 bits, as BuildWideTileAvx2 lays them out for tiles of one pixel: bytes 0 and 2, then bytes 1 and 3.
+// Reads and writes up to seven quads more.
+HalvedInputs HalveInputs(const uint32_t* x, int64_t quads, std::byte* work) {
+  uint32_t* upper = reinterpret_cast<uint32_t*>(work);
+  uint32_t* lowest = upper + kHalvedColumns / 4;
+  // The lower half of each 64 bits receives the quad's bytes.
+  const auto join = [](__m256i v) {
+    return _mm256_castsi256_ps(_mm256_or_si256(v, _mm256_srli_epi64(v, 24)));
+  };
+  for (int64_t q = 0; q < quads; q += 8) {
+    const __m256 joined = _mm256_shuffle_ps(join(LoadWords(x + 2 * q)), join(LoadWords(x + 2 * q + 8)), 0x88);
+    const __m256i bytes = _mm256_permute4x64_epi64(_mm256_castps_si256(joined), _MM_SHUFFLE(3, 1, 2, 0));
+    const __m256i halved = _mm256_and_si256(_mm256_srli_epi16(bytes, 1), _mm256_set1_epi8(0x7f));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(upper + q), halved);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lowest + q), _mm256_and_si256(bytes, _mm256_set1_epi8(1)));
+  }
+  return {upper, lowest};
+}
+
+// sums[16] += the products of whole granules.
+template <int Bits>
+void DotHalved(const CodebookPanels& w, int64_t group, int64_t first, int64_t count, const HalvedInputs& x,
+               uint32_t* sums) {
+  constexpr int kQuads = kGranule<Bits> / 4;
+  const __m256i ones = _mm256_set1_epi16(1);
+  const uint32_t* words = GranuleOf(w, group, first);
+  __m256i upper[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  __m256i total[2] = {LoadWords(sums), LoadWords(sums + 8)};
+  int64_t quad = 0;
+  for (int64_t k = 0; k < count;) {
+    const int64_t table_left = TableEnd(w, first + k) - first - k;
+    const int64_t end = k + Least(Least(kLowColumns, table_left), count - k);
+    const __m256i table = LoadTable<Bits>(TableOf(w, group * 16, first + k));
+    __m256i lowest[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (; k < end; k += kGranule<Bits>, words += 16 * w.words) {
+      _mm_prefetch(reinterpret_cast<const char*>(words) + kPrefetch, _MM_HINT_T0);  // indices come from afar
+#pragma GCC unroll 8
+      for (int q = 0; q < kQuads; ++q, ++quad) {
+        const __m256i high = _mm256_set1_epi32(static_cast<int>(x.upper[quad]));
+        const __m256i low = _mm256_set1_epi32(static_cast<int>(x.lowest[quad]));
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+          const __m256i weights = _mm256_shuffle_epi8(table, QuadIndices<Bits>(words, half, q));
+          const __m256i products = _mm256_madd_epi16(_mm256_maddubs_epi16(high, weights), ones);
+          upper[half] = _mm256_add_epi32(upper[half], products);
+          lowest[half] = _mm256_add_epi16(lowest[half], _mm256_maddubs_epi16(low, weights));
+        }
+      }
+    }
+    for (int half = 0; half < 2; ++half)
+      total[half] = _mm256_add_epi32(total[half], _mm256_madd_epi16(lowest[half], ones));
+  }
+  for (int half = 0; half < 2; ++half) {
+    const __m256i sum = _mm256_add_epi32(total[half], _mm256_slli_epi32(upper[half], 1));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8 * half), sum);
+  }
+}
+
+// The whole granules of one pixel; returns the number of columns they hold.
+template <int Bits>
+int64_t DotPixel(const CodebookPanels& w, int64_t group, const Tile& tile, uint32_t* sums, std::byte* work) {
+  const int64_t whole = w.columns / w.granule * w.granule;
+  for (int64_t k = 0; k < whole; k += kHalvedColumns) {
+    const int64_t count = Least(kHalvedColumns, whole - k);
+    const HalvedInputs x = HalveInputs(tile.words + k / 4 * 2, count / 4, work);
+    DotHalved<Bits>(w, group, k, count, x, sums);
+  }
+  return whole;
 }
 
 using QuadDecodeFn = void (*)(const CodebookPanels& w, int64_t group, int64_t first, int64_t count,
@@ -243,7 +330,12 @@ void CodebookAvx2Integer(const void* weights, int64_t group, const Tile& tile, u
   int8_t* decoded = reinterpret_cast<int8_t*>(work);
   for (int64_t i = 0; i < tile.pixels * 16; ++i) sums[i] = 0;
   const QuadDecodeFn decode = QuadDecoder(w, group);
-  for (int64_t k = 0; k < w.columns; k += kDecodeColumns) {
+  int64_t k = 0;
+  if (tile.capacity == 1 && SharedTables(w, group)) {
+    const auto dot = w.bits == 2 ? DotPixel<2> : w.bits == 3 ? DotPixel<3> : DotPixel<4>;
+    k = dot(w, group, tile, sums, work);
+  }
+  for (; k < w.columns; k += kDecodeColumns) {
     const int64_t count = Least(kDecodeColumns, w.columns - k);
     decode(w, group, k, count, decoded);
     const uint32_t* x = tile.words + k / 4 * 2 * tile.capacity;
