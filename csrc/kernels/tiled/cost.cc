@@ -96,7 +96,7 @@ struct LookupCost {
   double mac, decode;
 };
 
-LookupCost LookupOf(CodebookKind kind, int bits, bool shared) {
+LookupCost LookupOf(CodebookKind kind, int bits, bool shared, bool one_pixel) {
   constexpr double kOneByOne = 0.9;  // decoding without vectors
   const bool integer = kind == CodebookKind::kS8;
   const bool wide = Usable(integer ? Isa::kAvx512Vnni : Isa::kAvx512);
@@ -104,6 +104,7 @@ LookupCost LookupOf(CodebookKind kind, int bits, bool shared) {
   LookupCost c{};
   if (integer) {
     c = wide ? LookupCost{0.0046, bits == 3 ? 0.018 : 0.011} : LookupCost{0.0135, 0.045};
+    if (!wide && one_pixel) c.decode = bits == 3 ? 0.027 : 0.0155;  // products of what is in registers
   } else if (bits == 8 && kind == CodebookKind::kF32) {
     c = {0.018, 0.5};
   } else if (kind == CodebookKind::kAffine) {
@@ -127,7 +128,7 @@ double PredictSparse(SparseFormat format, const LayerShape& layer, double densit
 
 double PredictCodebook(CodebookKind kind, int bits, const LayerShape& layer, bool shared) {
   const bool integer = kind == CodebookKind::kS8;
-  const LookupCost c = LookupOf(kind, bits, shared);
+  const LookupCost c = LookupOf(kind, bits, shared, layer.pixels == 1);
   const double pixels = static_cast<double>(layer.pixels),
                groups_of_pixels = static_cast<double>((layer.pixels + 15) / 16);
   const double inputs = pixels * static_cast<double>(layer.taps) * static_cast<double>(layer.channels);
