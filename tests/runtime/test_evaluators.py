@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from planish.runtime.evaluators import coupled
 ort = pytest.importorskip("onnxruntime")
 Array = np.ndarray[Any, Any]
 ML = "ai.onnx.ml"
-BRANCHES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ"]
+BRANCHES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
 FEATURES = 4
 
 
@@ -94,7 +95,7 @@ def test_classifiers_of_many_classes(transform: str) -> None:
     agree(model, rows(), rows(missing=True), rows()[:1])
 
 
-@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC"])
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"])
 @pytest.mark.parametrize("signed", [False, True])
 def test_classifiers_of_two_classes(transform: str, signed: bool) -> None:
     """As scikit-learn's converter writes random forests and boosted trees: weights of one class only."""
@@ -104,6 +105,44 @@ def test_classifiers_of_two_classes(transform: str, signed: bool) -> None:
         "TreeEnsembleClassifier", ML, rows(), outputs, classlabels_int64s=[4, 7], post_transform=transform, **attributes
     )
     agree(model, rows(), rows(missing=True))
+
+
+def test_regressors_of_doubles_give_floats() -> None:
+    attributes = trees("target", [0, 1], branches=["BRANCH_LEQ"])
+    for name in ("nodes_values", "target_weights"):
+        numbers = np.array(attributes.pop(name))
+        attributes[f"{name}_as_tensor"] = onnx.numpy_helper.from_array(numbers)
+    x = rows(missing=True).astype(np.float64)
+    model = single("TreeEnsembleRegressor", ML, x, {"y": TensorProto.FLOAT}, n_targets=2, **attributes)
+    agree(model, x)
+    assert planish.InferenceSession(model).run(None, {"x": x})[0].dtype == np.float32
+
+
+def test_probit_is_the_inverse_of_the_normal_distribution() -> None:
+    attributes = trees("target", [0, 1], signed=False)
+    plain, probit = (
+        planish.InferenceSession(
+            single(
+                "TreeEnsembleRegressor", ML, rows(), {"y": TensorProto.FLOAT}, n_targets=2, post_transform=transform,
+                **attributes,
+            )
+        ).run(None, {"x": rows()})[0]
+        for transform in ("NONE", "PROBIT")
+    )  # fmt: skip
+    assert ((plain > 0) & (plain < 1)).any()
+    inside = np.isfinite(probit)
+    np.testing.assert_array_equal(inside, (plain > 0) & (plain < 1))
+    back = [NormalDist().cdf(y) for y in probit[inside].tolist()]
+    np.testing.assert_allclose(back, plain[inside], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["nodes_featureids", "target_ids"])
+def test_negative_features_and_targets_are_an_error(name: str) -> None:
+    attributes = trees("target", [0])
+    attributes[name] = [-1] * len(attributes[name])
+    model = single("TreeEnsembleRegressor", ML, rows(), {"y": TensorProto.FLOAT}, n_targets=1, **attributes)
+    with pytest.raises(planish.ModelError, match=r"node 'n' .*: a negative feature or target; check"):
+        planish.InferenceSession(model).run(None, {"x": rows()})
 
 
 def test_trees_with_a_cycle_are_an_error() -> None:

@@ -5,6 +5,7 @@ onnx.reference walks row by row in Python, thousands of times slower, and lacks 
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class Forest:
         self.mode = np.array([self.modes.index(mode) if mode != "LEAF" else 0 for mode in modes], np.int64)
         self.roots = np.sort(np.unique(trees, return_index=True)[1])
         tree, node, target, weight = leaves
+        if (self.features < 0).any() or min(target, default=0) < 0:
+            raise ValueError("a negative feature or target")
         at = [position[key] for key in zip(tree, node, strict=True)]
         self.weights = np.zeros((len(trees), targets), weight.dtype)
         self.counted = np.zeros(self.weights.shape, bool)
@@ -68,7 +71,7 @@ class Forest:
             true = np.zeros(len(node), bool)
             for i, mode in enumerate(self.modes):
                 true |= _COMPARE[mode](value, threshold) & (self.mode[node] == i)
-            true = np.where(np.isnan(value), self.missing[node], true)
+            true |= np.isnan(value) & self.missing[node]
             at[walking] = self.children[true.astype(np.int64), node]
             walking = walking[self.inner[at[walking]]]
         raise ValueError("the trees have a cycle")
@@ -115,13 +118,22 @@ def _softmax_zero(x: Array) -> Array:
     return np.where(total == 0, 0.5, powers / np.where(total == 0, 1, total)).astype(x.dtype)
 
 
+def _probit(x: Array) -> Array:
+    """The quantile of the normal distribution: infinite at 0 and 1, NaN beyond."""
+    ends = np.where(x == 0, -np.inf, np.where(x == 1, np.inf, np.nan))
+    inside = (x > 0) & (x < 1)
+    ends[inside] = [NormalDist().inv_cdf(p) for p in x[inside].tolist()]
+    return ends
+
+
+_TRANSFORMS = {"LOGISTIC": _logistic, "SOFTMAX": _softmax, "SOFTMAX_ZERO": _softmax_zero, "PROBIT": _probit}
+
+
 def _transformed(scores: Array, transform: str | None) -> Array:
-    if transform in (None, "NONE"):
-        return scores
-    rules = {"LOGISTIC": _logistic, "SOFTMAX": _softmax, "SOFTMAX_ZERO": _softmax_zero}
-    if transform not in rules:
-        raise ValueError(f"post_transform {transform} is not supported")
-    return rules[transform](scores)
+    """The scores as an operator gives them, float32 whatever the type of the weights. Raises KeyError for transforms
+    that the standard does not know."""
+    made = scores if transform in (None, "NONE") else _TRANSFORMS[transform](scores)
+    return made.astype(np.float32)
 
 
 class TreeEnsembleRegressor(OpRun):
@@ -142,7 +154,7 @@ class TreeEnsembleRegressor(OpRun):
 
 class TreeEnsembleClassifier(OpRun):
     """Two classes of which only one has weights are told apart by the sign of its score, or, where all weights are
-    positive, by 0.5, as in ONNX Runtime."""
+    positive, by 0.5, as in ONNX Runtime, which of the transforms applies LOGISTIC alone to them."""
 
     op_domain = "ai.onnx.ml"
     _forest: Forest | None = None
@@ -157,11 +169,11 @@ class TreeEnsembleClassifier(OpRun):
         base, transform = _weights(attributes, "base_values"), attributes.get("post_transform")
         if len(labels) > 2 or len(set(target)) > 1:
             scores = scores + base if base.size else scores
-            return labels[scores.argmax(axis=1)], _transformed(scores, transform).astype(np.float32)
+            return labels[scores.argmax(axis=1)], _transformed(scores, transform)
         score = scores[:, target[0]] + (base[-1] if base.size else 0)
         positive = bool((weights >= 0).all())
         chosen = (score > (0.5 if positive else 0)).astype(np.int64)
         label = labels[chosen] if len(labels) == 2 else np.where(chosen == 1, labels[0], 0)
         if positive and transform != "LOGISTIC":
             return label, np.stack([1 - score, score], 1).astype(np.float32)
-        return label, _transformed(np.stack([-score, score], 1), transform).astype(np.float32)
+        return label, _transformed(np.stack([-score, score], 1), transform if transform == "LOGISTIC" else None)
