@@ -45,7 +45,8 @@ template <int kTile>
 inline void AmxLoad(const void* from, int64_t pitch) {
   AmxZero<kTile>();
   for (int r = 0; r < emulated.config.rows[kTile]; ++r) {
-    memcpy(emulated.data[kTile][r], static_cast<const char*>(from) + r * pitch, emulated.config.row_bytes[kTile]);
+    memcpy(emulated.data[kTile][r], static_cast<const char*>(from) + r * pitch,
+           emulated.config.row_bytes[kTile]);
   }
 }
 template <int kTile>
@@ -62,7 +63,8 @@ inline void EmulatedDot() {
       uint32_t sum;
       memcpy(&sum, &emulated.data[kC][m][4 * n], 4);
       for (int k = 0; k < emulated.config.row_bytes[kA]; ++k) {
-        sum += static_cast<uint32_t>(static_cast<TA>(emulated.data[kA][m][k]) * static_cast<TB>(emulated.data[kB][k / 4][4 * n + k % 4]));
+        sum += static_cast<uint32_t>(static_cast<TA>(emulated.data[kA][m][k]) *
+                                     static_cast<TB>(emulated.data[kB][k / 4][4 * n + k % 4]));
       }
       memcpy(&emulated.data[kC][m][4 * n], &sum, 4);
     }
@@ -91,7 +93,8 @@ inline void AmxDotBf16() {
     for (int n = 0; n < emulated.config.row_bytes[kC] / 4; ++n) {
       float sums[2] = {0, 0}, c;
       for (int k = 0; k < emulated.config.row_bytes[kA] / 2; ++k)
-        sums[k % 2] += EmulatedBf16(&emulated.data[kA][m][2 * k]) * EmulatedBf16(&emulated.data[kB][k / 2][4 * n + k % 2 * 2]);
+        sums[k % 2] += EmulatedBf16(&emulated.data[kA][m][2 * k]) *
+                       EmulatedBf16(&emulated.data[kB][k / 2][4 * n + k % 2 * 2]);
       memcpy(&c, &emulated.data[kC][m][4 * n], 4);
       c += sums[0] + sums[1];
       memcpy(&emulated.data[kC][m][4 * n], &c, 4);

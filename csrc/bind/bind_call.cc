@@ -46,8 +46,8 @@ bool Fits(const py::handle& object, const ArrayType& type) {
 py::object NewArray(const ArrayType& type) {
   auto* array_type = reinterpret_cast<PyTypeObject*>(NumPy::get().PyArray_Type_);
   PyObject* array = NumPy::get().PyArray_NewFromDescr_(array_type, type.dtype.inc_ref().ptr(),
-                                                      static_cast<int>(type.shape.size()), type.shape.data(), nullptr,
-                                                      nullptr, 0, nullptr);
+                                                       static_cast<int>(type.shape.size()), type.shape.data(),
+                                                       nullptr, nullptr, 0, nullptr);
   if (!array) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(array);
 }
@@ -73,7 +73,8 @@ class Call {
       }
       feeds_.push_back(std::move(made));
     }
-    for (const bool is_given : given) Check(is_given, "call: an input without a feed; this is a bug in planish");
+    for (const bool is_given : given)
+      Check(is_given, "call: an input without a feed; this is a bug in planish");
     for (const py::handle& result : results) {
       const auto r = py::reinterpret_borrow<py::sequence>(result);
       results_.push_back(ToArrayType(r[0], r[1]));
@@ -144,11 +145,13 @@ class Call {
 
 void BindCall(py::module_& m) {
   py::class_<Call>(m, "Call", "A Program with the arrays it takes and makes, for runs of one signature.")
-      .def(py::init<py::object, const py::sequence&, const py::sequence&>(), py::arg("program"), py::arg("feeds"),
-           py::arg("results"),
-           "feeds: (name, dtype, shape, the Program's input or -1), all that a feed must hold; results: (dtype, shape).")
+      .def(py::init<py::object, const py::sequence&, const py::sequence&>(), py::arg("program"),
+           py::arg("feeds"), py::arg("results"),
+           "feeds: (name, dtype, shape, the Program's input or -1), all that a feed must hold; results: "
+           "(dtype, shape).")
       .def("__call__", &Call::Run, py::arg("feed"),
-           "Runs on a dict of exactly such arrays, C-contiguous; returns new arrays. None where the feed is another.");
+           "Runs on a dict of exactly such arrays, C-contiguous; returns new arrays. None where the feed is "
+           "another.");
 }
 
 }  // namespace planish

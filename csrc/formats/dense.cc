@@ -41,7 +41,8 @@ Memory Pack(const W* w, const DenseShape& s, DenseFormat format, Index index, Co
 }
 
 template <class T, class W, class Index, class Convert>
-void Unpack(const Memory& packed, const DenseShape& s, DenseFormat format, Index index, Convert convert, W* w) {
+void Unpack(const Memory& packed, const DenseShape& s, DenseFormat format, Index index, Convert convert,
+            W* w) {
   CheckShape(s);
   Check(packed.size == BytesDense(format, s),
         "packed weights: their size does not belong to this shape; pack them again");
@@ -104,7 +105,8 @@ void UnpackDenseF32(const Memory& packed, const DenseShape& s, float* w) {
   Unpack<float>(packed, s, DenseFormat::kF32, IndexDenseF32, std::identity(), w);
 }
 void UnpackDenseBf16(const Memory& packed, const DenseShape& s, float* w) {
-  Unpack<BFloat>(packed, s, DenseFormat::kBf16, IndexDenseBf16, [](BFloat x) { return ToFloat(x); }, w);
+  Unpack<BFloat>(
+      packed, s, DenseFormat::kBf16, IndexDenseBf16, [](BFloat x) { return ToFloat(x); }, w);
 }
 void UnpackDenseS8(const Memory& packed, const DenseShape& s, int8_t* w) {
   Unpack<int8_t>(packed, s, DenseFormat::kS8, IndexDenseS8, std::identity(), w);

@@ -45,7 +45,9 @@ inline int64_t PanelSizeS8(const DenseShape& s) { return s.taps * s.quads() * kP
 
 // The depth of a tap in the packed weights, zeros included.
 inline int64_t PackedDepth(DenseFormat format, const DenseShape& s) {
-  return format == DenseFormat::kF32 ? s.depth : format == DenseFormat::kBf16 ? s.pairs() * kPair : s.quads() * kQuad;
+  return format == DenseFormat::kF32    ? s.depth
+         : format == DenseFormat::kBf16 ? s.pairs() * kPair
+                                        : s.quads() * kQuad;
 }
 // Bytes of one panel.
 inline int64_t PanelBytes(DenseFormat format, const DenseShape& s) {

@@ -49,7 +49,11 @@ int WeightLimit(const std::string& kernel) {
 }
 
 std::string Name(const Case& c) {
-  std::string s = c.family + (c.u8 ? " uint8 → " : c.bf16 ? " float32 × bfloat16 → " : " float32 → ") + DTypeName(c.output) + " x";
+  std::string s = c.family +
+                  (c.u8     ? " uint8 → "
+                   : c.bf16 ? " float32 × bfloat16 → "
+                            : " float32 → ") +
+                  DTypeName(c.output) + " x";
   const auto append = [&](const std::vector<int64_t>& values) {
     for (const int64_t v : values) s.append(1, ' ').append(std::to_string(v));
   };
@@ -247,7 +251,8 @@ int CheckCase(const Case& c, std::map<std::string, int>& checked) {
   for (const KernelInfo& k : AllKernels()) {
     const std::string name = k.name;
     const char* types = c.u8 ? "u8" : c.bf16 ? "bf16" : "f32";
-    if (c.family != k.family || !Usable(k.isa) || name.rfind(types, 0) != 0 || WeightLimit(name) != c.weight_limit)
+    if (c.family != k.family || !Usable(k.isa) || name.rfind(types, 0) != 0 ||
+        WeightLimit(name) != c.weight_limit)
       continue;
     for (const int threads : {1, 2}) {
       if (Run(c, operands, name, threads) != expected) {

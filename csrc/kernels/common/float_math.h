@@ -25,31 +25,48 @@ inline float Ceil(float x) { return __builtin_ceilf(x); }
 inline float Rint(float x) { return __builtin_rintf(x); }
 inline float Fmod(float a, float b) { return __builtin_fmodf(a, b); }
 
+// c0 z^n + c1 z^(n−1) + … + cn: Horner's rule in z^2 on pairs, which waits half as long for its own results.
+template <class T>
+inline T PolynomialPairs(T, T, T sum) {
+  return sum;
+}
+template <class T, class... C>
+inline T PolynomialPairs(T z, T square, T sum, T a, T b, C... rest) {
+  return PolynomialPairs(z, square, sum * square + (a * z + b), rest...);
+}
+template <class T, class... C>
+inline T Polynomial(T z, T a, T b, C... rest) {
+  if constexpr (sizeof...(rest) % 2 == 0) {
+    return PolynomialPairs(z, z * z, a * z + b, rest...);
+  } else {
+    return PolynomialPairs(z, z * z, a, b, rest...);
+  }
+}
+
 // Adding and subtracting 1.5 * 2^23 rounds |x| < 2^22 to an integer, half to even; the sum's low bits hold
 // it.
 constexpr float kRounder = 12582912.0f;
+constexpr double kRounderDouble = 6755399441055744.0;  // 1.5 * 2^52, in double
 
 // (e^r - 1 - r) / r^2 for |r| <= ln(2)/2.
 inline float ExpTail(float r) {
-  return ((((1.9790062e-04f * r + 1.3944943e-03f) * r + 8.333499e-03f) * r + 4.166629e-02f) * r +
-          1.6666666e-01f) *
-             r +
-         0.5f;
+  return Polynomial(r, 1.9790062e-04f, 1.3944943e-03f, 8.333499e-03f, 4.166629e-02f, 1.6666666e-01f, 0.5f);
 }
 
+// Where e^x overflows, or is zero, the sum is junk, which is replaced: selecting at the end is cheaper than bounding x.
 inline float Exp(float x) {
-  // e^x overflows above 88.73 and is zero below -103.98; comparisons with NaN are false, so NaN passes.
-  const float c = x > 89.0f ? 89.0f : (x < -105.0f ? -105.0f : x);
-  const float shifted = c * 1.44269504f + kRounder;
+  const float shifted = x * 1.44269504f + kRounder;
   const float n = shifted - kRounder;
-  const float r = (c - n * 0.693145751953125f) - n * 1.42860677e-06f;
+  const float r = (x - n * 0.693145751953125f) - n * 1.42860677e-06f;
   const float y = ExpTail(r) * (r * r) + r + 1.0f;
-  // 2^n in two factors, each a normal number for -152 <= n <= 129.
+  // 2^n in two factors, each a normal number for -151 <= n <= 129.
   const int32_t k = static_cast<int32_t>(BitsOf(shifted) - BitsOf(kRounder));
   const int32_t half = k >> 1;
   const float low = FloatOf(static_cast<uint32_t>(half + 127) << 23);
   const float high = FloatOf(static_cast<uint32_t>(k - half + 127) << 23);
-  const float result = y * low * high;
+  float result = y * low * high;
+  result = x > 89.0f ? Infinity() : result;
+  result = x < -104.0f ? 0.0f : result;
   return x != x ? x : result;
 }
 
@@ -62,15 +79,8 @@ inline float ExpMinus1(float x) {
 
 // ln(1 + f) for sqrt(1/2) - 1 <= f <= sqrt(2) - 1, plus n ln(2).
 inline float LogOf1Plus(float f, float n) {
-  float q = 6.746592e-02f;
-  q = q * f - 1.1675639e-01f;
-  q = q * f + 1.1888178e-01f;
-  q = q * f - 1.2405592e-01f;
-  q = q * f + 1.4219551e-01f;
-  q = q * f - 1.6667996e-01f;
-  q = q * f + 2.0002119e-01f;
-  q = q * f - 2.500001e-01f;
-  q = q * f + 3.3333313e-01f;
+  const float q = Polynomial(f, 6.746592e-02f, -1.1675639e-01f, 1.1888178e-01f, -1.2405592e-01f,
+                             1.4219551e-01f, -1.6667996e-01f, 2.0002119e-01f, -2.500001e-01f, 3.3333313e-01f);
   const float z = f * f;
   const float tail = q * f * z + n * 1.42860677e-06f - 0.5f * z;
   return f + tail + n * 0.693145751953125f;
@@ -99,8 +109,8 @@ inline float Log1PlusUnit(float e) {
 
 inline float Tanh(float x) {
   const float z = x * x;
-  const float p = (((-5.7170447e-03f * z + 2.0650586e-02f) * z - 5.3743497e-02f) * z + 1.3331491e-01f) * z -
-                  3.3333284e-01f;
+  const float p =
+      Polynomial(z, -5.7170447e-03f, 2.0650586e-02f, -5.3743497e-02f, 1.3331491e-01f, -3.3333284e-01f);
   const float small = p * z * x + x;
   const float a = Magnitude(x);
   const float large = WithSign(1.0f - 2.0f / (Exp(2.0f * (a > 10.0f ? 10.0f : a)) + 1.0f), x);
@@ -115,26 +125,15 @@ inline float Sigmoid(float x) {
 
 inline float Erf(float x) {
   const float z = x * x;
-  float p = 7.889123e-05f;
-  p = p * z - 8.020842e-04f;
-  p = p * z + 5.1895357e-03f;
-  p = p * z - 2.6854444e-02f;
-  p = p * z + 1.12836e-01f;
-  p = p * z - 3.7612626e-01f;
-  p = p * z + 1.2837917e-01f;
+  const float p = Polynomial(z, 7.889123e-05f, -8.020842e-04f, 5.1895357e-03f, -2.6854444e-02f, 1.12836e-01f,
+                             -3.7612626e-01f, 1.2837917e-01f);
   const float small = p * x + x;
   // ln(erfc(a)) for 1 <= a <= 4; erf(4) rounds to 1.
   const float a = Magnitude(x);
   const float c = a > 4.0f ? 4.0f : a;
-  float q = 2.512916e-07f;
-  q = q * c - 2.5314317e-05f;
-  q = q * c + 4.6378505e-04f;
-  q = q * c - 4.2823725e-03f;
-  q = q * c + 2.5373535e-02f;
-  q = q * c - 1.0863897e-01f;
-  q = q * c - 6.3303965e-01f;
-  q = q * c - 1.1296612e+00f;
-  q = q * c + 2.0435809e-04f;
+  const float q =
+      Polynomial(c, 2.512916e-07f, -2.5314317e-05f, 4.6378505e-04f, -4.2823725e-03f, 2.5373535e-02f,
+                 -1.0863897e-01f, -6.3303965e-01f, -1.1296612e+00f, 2.0435809e-04f);
   const float large = WithSign(1.0f - Exp(q), x);
   const float y = a < 1.0f ? small : large;
   return x != x ? x : y;
@@ -166,8 +165,8 @@ constexpr float kTrigFast = 1048576.0f;  // up to here the reduction by two doub
 // sin(x + quadrant * pi/2) for |x| <= kTrigFast; meaningless, but harmless, beyond.
 inline float TrigFast(float x, int32_t quadrant) {
   const double c = x;
-  const double shifted = c * 0.63661977236758138 + 6755399441055744.0;
-  const double n = shifted - 6755399441055744.0;
+  const double shifted = c * 0.63661977236758138 + kRounderDouble;
+  const double n = shifted - kRounderDouble;
   const double r = (c - n * 1.5707963267341256) - n * 6.077100506506192e-11;
   const int32_t k = static_cast<int32_t>(__builtin_bit_cast(uint64_t, shifted));
   return TrigOfRemainder(static_cast<float>(r), k + quadrant);
@@ -214,44 +213,43 @@ inline void TrigRow(const float* x, float* y, int64_t n, int32_t quadrant) {
   }
 }
 
-// |a|^b for finite a != 0 in double: log2 by the series of atanh, exp2 by Taylor's; relative error about
-// 1e-10.
-inline double PowMagnitude(float a, double b) {
-  const double m = Magnitude(a);
-  const uint64_t bits = __builtin_bit_cast(uint64_t, m) - 0x3fe6a09e667f3bcdull;
-  const double n = static_cast<double>(static_cast<int32_t>(static_cast<int64_t>(bits) >> 52));
-  const double f = __builtin_bit_cast(double, (bits & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull);
-  const double s = (f - 1.0) / (f + 1.0), z = s * s;
-  double p = 1.0 / 19;
-  p = p * z + 1.0 / 17;
-  p = p * z + 1.0 / 15;
-  p = p * z + 1.0 / 13;
-  p = p * z + 1.0 / 11;
-  p = p * z + 1.0 / 9;
-  p = p * z + 1.0 / 7;
-  p = p * z + 1.0 / 5;
-  p = p * z + 1.0 / 3;
-  const double log2 = n + (s + s * z * p) * 2.8853900817779268;
-  const double t = b * log2;
-  const double c = t > 300.0 ? 300.0 : (t < -300.0 ? -300.0 : t);
-  const double shifted = c + 6755399441055744.0;
-  const double r = (c - (shifted - 6755399441055744.0)) * 0.69314718055994531;
-  double e = 1.0 / 3628800;
-  e = e * r + 1.0 / 362880;
-  e = e * r + 1.0 / 40320;
-  e = e * r + 1.0 / 5040;
-  e = e * r + 1.0 / 720;
-  e = e * r + 1.0 / 120;
-  e = e * r + 1.0 / 24;
-  e = e * r + 1.0 / 6;
-  e = e * r + 0.5;
-  e = e * r + 1.0;
-  e = e * r + 1.0;
-  const int64_t k = static_cast<int32_t>(__builtin_bit_cast(uint64_t, shifted));
-  return e * __builtin_bit_cast(double, static_cast<uint64_t>(k + 1023) << 52);
+// ---- In double, with relative errors of about 1e-10: for functions whose result in float32 needs more than float32.
+
+// e^r 2^n for |r| <= ln(2)/2, where shifted = n + kRounderDouble: Taylor's series.
+inline double ExpOfReduced(double r, double shifted) {
+  const double e = Polynomial(r, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+                              1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0);
+  const int64_t n = static_cast<int32_t>(__builtin_bit_cast(uint64_t, shifted));
+  return e * __builtin_bit_cast(double, static_cast<uint64_t>(n + 1023) << 52);
 }
 
-// ---- Inverse and hyperbolic functions, computed in double with relative errors below 1e-10.
+// A normal number as f 2^n with sqrt(1/2) <= f < sqrt(2).
+struct Scaled {
+  double f, n;
+};
+inline Scaled ScaledOf(double x) {
+  const uint64_t bits = __builtin_bit_cast(uint64_t, x) - 0x3fe6a09e667f3bcdull;
+  const double n = static_cast<double>(static_cast<int32_t>(static_cast<int64_t>(bits) >> 52));
+  return {__builtin_bit_cast(double, (bits & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull), n};
+}
+
+// atanh(s) = ln((1 + s) / (1 - s)) / 2 for |s| <= 0.172, by its series.
+inline double HyperbolicArcTangent(double s) {
+  const double z = s * s;
+  const double p =
+      Polynomial(z, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3);
+  return s + s * z * p;
+}
+
+// |a|^b for finite a != 0.
+inline double PowMagnitude(float a, double b) {
+  const Scaled m = ScaledOf(Magnitude(a));
+  const double log2 = m.n + HyperbolicArcTangent((m.f - 1.0) / (m.f + 1.0)) * 2.8853900817779268;
+  const double t = b * log2;
+  const double c = t > 300.0 ? 300.0 : (t < -300.0 ? -300.0 : t);
+  const double shifted = c + kRounderDouble;
+  return ExpOfReduced((c - (shifted - kRounderDouble)) * 0.69314718055994531, shifted);
+}
 
 inline double RootOf(double x) { return __builtin_sqrt(x); }
 
@@ -259,17 +257,8 @@ inline double RootOf(double x) { return __builtin_sqrt(x); }
 inline double ArcTangent(double a) {
   const double inner = a > 1.0 ? 1.0 / a : a;
   const double t = inner / (1.0 + RootOf(1.0 + inner * inner)), z = t * t;
-  double p = -1.0 / 23;
-  p = p * z + 1.0 / 21;
-  p = p * z - 1.0 / 19;
-  p = p * z + 1.0 / 17;
-  p = p * z - 1.0 / 15;
-  p = p * z + 1.0 / 13;
-  p = p * z - 1.0 / 11;
-  p = p * z + 1.0 / 9;
-  p = p * z - 1.0 / 7;
-  p = p * z + 1.0 / 5;
-  p = p * z - 1.0 / 3;
+  const double p = Polynomial(z, -1.0 / 23, 1.0 / 21, -1.0 / 19, 1.0 / 17, -1.0 / 15, 1.0 / 13, -1.0 / 11,
+                              1.0 / 9, -1.0 / 7, 1.0 / 5, -1.0 / 3);
   const double angle = 2.0 * (t + t * z * p);
   return a > 1.0 ? 1.5707963267948966 - angle : angle;
 }
@@ -288,20 +277,9 @@ inline float Acos(float x) {
 
 // ln(1 + y) for finite y >= 0.
 inline double LogOf1PlusDouble(double y) {
-  const double v = 1.0 + y;
-  const uint64_t bits = __builtin_bit_cast(uint64_t, v) - 0x3fe6a09e667f3bcdull;
-  const double n = static_cast<double>(static_cast<int32_t>(static_cast<int64_t>(bits) >> 52));
-  const double f = __builtin_bit_cast(double, (bits & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull);
-  const double s = n == 0.0 ? y / (2.0 + y) : (f - 1.0) / (f + 1.0), z = s * s;
-  double p = 1.0 / 17;
-  p = p * z + 1.0 / 15;
-  p = p * z + 1.0 / 13;
-  p = p * z + 1.0 / 11;
-  p = p * z + 1.0 / 9;
-  p = p * z + 1.0 / 7;
-  p = p * z + 1.0 / 5;
-  p = p * z + 1.0 / 3;
-  return n * 0.69314718055994531 + 2.0 * (s + s * z * p);
+  const Scaled v = ScaledOf(1.0 + y);
+  const double s = v.n == 0.0 ? y / (2.0 + y) : (v.f - 1.0) / (v.f + 1.0);
+  return v.n * 0.69314718055994531 + 2.0 * HyperbolicArcTangent(s);
 }
 
 inline float Asinh(float x) {
@@ -325,29 +303,14 @@ inline float Atanh(float x) {
 
 // e^a for 0 <= a <= 90.
 inline double ExpDouble(double a) {
-  const double shifted = a * 1.4426950408889634 + 6755399441055744.0;
-  const double n = shifted - 6755399441055744.0;
-  const double r = a - n * 0.69314718055994531;
-  double e = 1.0 / 39916800;
-  e = e * r + 1.0 / 3628800;
-  e = e * r + 1.0 / 362880;
-  e = e * r + 1.0 / 40320;
-  e = e * r + 1.0 / 5040;
-  e = e * r + 1.0 / 720;
-  e = e * r + 1.0 / 120;
-  e = e * r + 1.0 / 24;
-  e = e * r + 1.0 / 6;
-  e = e * r + 0.5;
-  e = e * r + 1.0;
-  e = e * r + 1.0;
-  const int64_t k = static_cast<int32_t>(__builtin_bit_cast(uint64_t, shifted));
-  return e * __builtin_bit_cast(double, static_cast<uint64_t>(k + 1023) << 52);
+  const double shifted = a * 1.4426950408889634 + kRounderDouble;
+  return ExpOfReduced(a - (shifted - kRounderDouble) * 0.69314718055994531, shifted);
 }
 
 inline float Sinh(float x) {
   const float m = Magnitude(x);
   const double a = m < 90.0f ? m : 90.0f, z = a * a;
-  const double small = ((((1.0 / 362880 * z + 1.0 / 5040) * z + 1.0 / 120) * z + 1.0 / 6) * z) * a + a;
+  const double small = Polynomial(z, 1.0 / 362880, 1.0 / 5040, 1.0 / 120, 1.0 / 6) * z * a + a;
   const double e = ExpDouble(a);
   const float y = WithSign(static_cast<float>(a < 0.5 ? small : 0.5 * (e - 1.0 / e)), x);
   return x != x ? x : y;
@@ -362,23 +325,14 @@ inline float Cosh(float x) {
 inline float Tan(float x) {
   if (!(Magnitude(x) <= kTrigFast)) return TrigSlow(x, 0) / TrigSlow(x, 1);
   const double c = x;
-  const double shifted = c * 0.63661977236758138 + 6755399441055744.0;
-  const double n = shifted - 6755399441055744.0;
+  const double shifted = c * 0.63661977236758138 + kRounderDouble;
+  const double n = shifted - kRounderDouble;
   const double r = (c - n * 1.5707963267341256) - n * 6.077100506506192e-11, z = r * r;
-  double s = 1.0 / 6227020800;
-  s = s * z - 1.0 / 39916800;
-  s = s * z + 1.0 / 362880;
-  s = s * z - 1.0 / 5040;
-  s = s * z + 1.0 / 120;
-  s = s * z - 1.0 / 6;
+  const double s =
+      Polynomial(z, 1.0 / 6227020800, -1.0 / 39916800, 1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6);
   const double sine = s * z * r + r;
-  double k = 1.0 / 479001600;
-  k = k * z - 1.0 / 3628800;
-  k = k * z + 1.0 / 40320;
-  k = k * z - 1.0 / 720;
-  k = k * z + 1.0 / 24;
-  k = k * z - 0.5;
-  const double cosine = k * z + 1.0;
+  const double cosine =
+      Polynomial(z, 1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5, 1.0);
   const bool odd = static_cast<int32_t>(__builtin_bit_cast(uint64_t, shifted)) & 1;
   return static_cast<float>(odd ? -cosine / sine : sine / cosine);
 }

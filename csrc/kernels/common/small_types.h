@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "base/view.h"
 #include "base/half.h"
+#include "base/view.h"
 
 namespace planish {
 
@@ -24,7 +24,7 @@ struct SmallFloat {
   uint8_t largest;   // code of the largest finite number
   uint8_t infinity;  // code of infinity; of NaN where there is none
   uint8_t nan;
-  bool one_zero;     // -0 does not exist: its code is NaN, which has no sign
+  bool one_zero;  // -0 does not exist: its code is NaN, which has no sign
 };
 
 constexpr SmallFloat FormatOf(DType t) {

@@ -342,7 +342,8 @@ Built BuildBatchMatmul(const OpDesc& op) {
   if (forced == "reference") {
     built = MakeBuilt(&RunMatmulReference, p, forced);
   } else {
-    const TileKernel& kernel = ChooseTile(p.lhs == DType::kF32 ? DenseFormat::kF32 : DenseFormat::kS8, {p.M, p.N, p.K}, forced);
+    const TileKernel& kernel =
+        ChooseTile(p.lhs == DType::kF32 ? DenseFormat::kF32 : DenseFormat::kS8, {p.M, p.N, p.K}, forced);
     ScheduleMatmul(p, kernel, op.threads);
     built = MakeBuilt(&RunMatmul, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
   }

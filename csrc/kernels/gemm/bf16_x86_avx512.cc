@@ -10,9 +10,7 @@ namespace {
 
 constexpr int MaxPanels(int rows) { return rows <= 3 ? 8 : rows <= 6 ? 4 : 2; }
 
-#include "kernels/gemm/write_sums_f32.inl"
-#include "kernels/gemm/tile_f32.inl"
-#include "kernels/gemm/accumulate_bf16.inl"
+#include "kernels/gemm/tile_f32_bf16.inl"
 
 }  // namespace
 

@@ -10,9 +10,7 @@ namespace {
 
 constexpr int MaxPanels(int rows) { return rows <= 1 ? 4 : rows <= 3 ? 2 : 1; }
 
-#include "kernels/gemm/write_sums_f32.inl"
-#include "kernels/gemm/tile_f32.inl"
-#include "kernels/gemm/accumulate_f32.inl"
+#include "kernels/gemm/tile_f32_f32.inl"
 
 }  // namespace
 

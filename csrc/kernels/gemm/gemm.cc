@@ -19,7 +19,9 @@ void RegionBf16AmxEmulated(const TileArgs&, bool);
 
 namespace {
 
-constexpr DenseFormat WeightsFor(DType lhs) { return lhs == DType::kF32 ? DenseFormat::kF32 : DenseFormat::kS8; }
+constexpr DenseFormat WeightsFor(DType lhs) {
+  return lhs == DType::kF32 ? DenseFormat::kF32 : DenseFormat::kS8;
+}
 
 bool Always(const TileWork&) { return true; }
 
@@ -57,8 +59,9 @@ int64_t WidenedRows(int64_t segments, int64_t depth, int64_t rows) {
 }
 
 constexpr TileKernel kTiles[] = {
-#define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
-  {#name, Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, false, &Function, &Scratch, Region},
+#define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region)   \
+  {#name,    Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, false, &Function, \
+   &Scratch, Region},
 #define PLANISH_SAFE_PAIRS_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
   {#name, Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, true, &Function, &Scratch, Region},
 #define PLANISH_BF16_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \

@@ -18,7 +18,9 @@ struct Group {
   int64_t pitch;
 };
 
-inline int64_t PaddedBytes(int64_t depth) { return (depth * kItem + kTileBytes - 1) / kTileBytes * kTileBytes; }
+inline int64_t PaddedBytes(int64_t depth) {
+  return (depth * kItem + kTileBytes - 1) / kTileBytes * kTileBytes;
+}
 
 // The tiles' shapes, for rows of this depth.
 inline void ConfigureTiles(int64_t depth) {
@@ -69,7 +71,8 @@ void Tiles(const TileArgs& a, int rows, const Group* groups, const int32_t* x_su
     int64_t at = 0;
     for (; at < whole; at += kTileBytes)
       Multiply<kGroups, kPanels, kX, kW>(groups, at, w + at / 4 * kPieceBytes, a.panel_bytes);
-    if (at < bytes) Multiply<kGroups, kPanels, kLastX, kLastW>(groups, at, w + at / 4 * kPieceBytes, a.panel_bytes);
+    if (at < bytes)
+      Multiply<kGroups, kPanels, kLastX, kLastW>(groups, at, w + at / 4 * kPieceBytes, a.panel_bytes);
   }
   alignas(64) Sum sums[4][kTileDim * kTileDim];
   constexpr int64_t kPitch = kTileDim * sizeof(Sum);

@@ -1,13 +1,15 @@
-// The float micro-kernel, for any vector type. Included inside an anonymous namespace, after one of vec_f32_*.inl and
-// write_sums_f32.inl, and before accumulate_f32.inl or accumulate_bf16.inl. It has defined
+// The float micro-kernel, for any vector type and format of weights. Included by tile_f32_*.inl, which define Accumulate, inside
+// an anonymous namespace, after one of vec_f32_*.inl and
 //   MaxPanels(rows): how many panels at once, a power of two, keep all sums in registers.
+#include "kernels/gemm/write_sums_f32.inl"
 
 constexpr int kPanelLanes = 16;
 constexpr int kPanelVecs = kPanelLanes / kLanes;
 
 // sum[r][v] += Σ_s Σ_k rows[s][r][k] · w[k][v], by the format of the weights.
 template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights, Vec (&sum)[kRows][kVecs]);
+inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights,
+                                                      Vec (&sum)[kRows][kVecs]);
 
 template <int kRows, int kVecs>
 inline __attribute__((always_inline)) void Finish(const TileArgs& a, int64_t column,
@@ -28,8 +30,7 @@ inline __attribute__((always_inline)) void Finish(const TileArgs& a, int64_t col
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v)
-      Store(sums + r * kOutputs + v * kLanes, sum[r][v]);
+    for (int v = 0; v < kVecs; ++v) Store(sums + r * kOutputs + v * kLanes, sum[r][v]);
   }
   WriteSums(a, kRows, column, left < kOutputs ? left : kOutputs, sums, kOutputs);
 }

@@ -32,8 +32,8 @@ inline void Dot() {
   AmxDotU8S8<kC, kA, kB>();
 }
 
-inline void Write(const TileArgs& a, const int32_t* x_sums, int first, int last, int64_t column, int64_t count,
-                  const int32_t* sums, int64_t pitch) {
+inline void Write(const TileArgs& a, const int32_t* x_sums, int first, int last, int64_t column,
+                  int64_t count, const int32_t* sums, int64_t pitch) {
   WriteSums(a, x_sums, first, last, column, count, sums, pitch);
 }
 

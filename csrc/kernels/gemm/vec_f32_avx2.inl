@@ -19,7 +19,8 @@ inline Vec Add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 // max and min return their second operand if one is NaN: a NaN stays.
 inline Vec ClampVec(Vec v, Vec low, Vec high) { return _mm256_min_ps(high, _mm256_max_ps(low, v)); }
 inline Vec LoadEven(const char* pairs) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(pairs)), 16));
+  return _mm256_castsi256_ps(
+      _mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(pairs)), 16));
 }
 inline Vec LoadOdd(const char* pairs) {
   return _mm256_and_ps(_mm256_loadu_ps(reinterpret_cast<const float*>(pairs)),

@@ -18,5 +18,6 @@ inline Vec LoadEven(const char* pairs) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(pairs), 16));
 }
 inline Vec LoadOdd(const char* pairs) {
-  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(pairs), _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+  return _mm512_castsi512_ps(
+      _mm512_and_si512(_mm512_loadu_si512(pairs), _mm512_set1_epi32(static_cast<int>(0xffff0000))));
 }

@@ -2,6 +2,7 @@
 // `axis`, best first, and their indices. x -> values (x's dtype), indices (int64), both with size k along the
 // axis. Of equal values the one with the lower index comes first; NaN counts as larger than every number. Any
 // strides.
+#include "kernels/common/number_type.h"
 #include "kernels/common/order_key.h"
 #include "kernels/indexing/index.h"
 
@@ -51,27 +52,6 @@ void Run(const void* params, std::byte* const* operands, const RunContext& conte
   });
 }
 
-RunFn RunFor(const OpDesc& op, DType t) {
-  switch (t) {
-    case DType::kF32:
-      return &Run<float>;
-    case DType::kF64:
-      return &Run<double>;
-    case DType::kS64:
-      return &Run<int64_t>;
-    case DType::kU64:
-      return &Run<uint64_t>;
-    case DType::kS32:
-      return &Run<int32_t>;
-    case DType::kS8:
-      return &Run<int8_t>;
-    case DType::kU8:
-      return &Run<uint8_t>;
-    default:
-      FailType(op, t);
-  }
-}
-
 }  // namespace
 
 PLANISH_KERNEL_LIST(topk, Topk, kIndexingLines)
@@ -89,7 +69,7 @@ Built BuildTopk(const OpDesc& op) {
   if (values.rank == x.rank) line_v.shape[axis] = line_i.shape[axis] = 1;
   CheckSameShape(op, line_x, line_v);
   Check(values.shape[axis] <= x.shape[axis], "topk: k exceeds the size of the axis; use a smaller k");
-  const RunFn run = RunFor(op, x.dtype);
+  const RunFn run = WithNumberType(op, x.dtype, [](auto number) { return &Run<decltype(number)>; });
   if (values.elements() == 0) return BuildNothing(kernel.name);
   const Params p{MakeNest<3>({&line_x, &line_v, &line_i}),
                  x.shape[axis],

@@ -3,6 +3,7 @@
 // number of kinds, behind which `first` and `counts` hold zeros. Kinds are numbered in lexicographic order (attribute
 // sorted = 1, the default) or in that of their first rows. -0 equals 0, NaN equals NaN and is the largest number.
 // Every dtype but float16 and bfloat16; any strides; one thread.
+#include "kernels/common/number_type.h"
 #include "kernels/common/order_key.h"
 #include "kernels/indexing/index.h"
 
@@ -82,34 +83,6 @@ void Run(const void* params, std::byte* const* operands, const RunContext& conte
   Put(operands[4], count);
 }
 
-RunFn RunFor(const OpDesc& op, DType t) {
-  switch (t) {
-    case DType::kF32:
-      return &Run<float>;
-    case DType::kF64:
-      return &Run<double>;
-    case DType::kU8:
-    case DType::kBool:
-      return &Run<uint8_t>;
-    case DType::kS8:
-      return &Run<int8_t>;
-    case DType::kU16:
-      return &Run<uint16_t>;
-    case DType::kS16:
-      return &Run<int16_t>;
-    case DType::kU32:
-      return &Run<uint32_t>;
-    case DType::kS32:
-      return &Run<int32_t>;
-    case DType::kU64:
-      return &Run<uint64_t>;
-    case DType::kS64:
-      return &Run<int64_t>;
-    default:
-      FailType(op, t);
-  }
-}
-
 }  // namespace
 
 PLANISH_KERNEL_LIST(unique, Unique, kIndexingLines)
@@ -125,7 +98,7 @@ Built BuildUnique(const OpDesc& op) {
     Check(i == 3 ? y.elements() == 1 : y.rank == 1 && y.shape[0] == x.shape[0],
           "unique: shapes do not fit together; the plan is damaged or of another version");
   }
-  const RunFn run = RunFor(op, x.dtype);
+  const RunFn run = WithNumberType(op, x.dtype, [](auto number) { return &Run<decltype(number)>; });
   const Params p{x.shape[0],
                  x.shape[1],
                  x.stride[0],

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "kernels/common/nest.h"
-#include "kernels/common/operands.h"
+#include "kernels/common/number_type.h"
 #include "kernels/common/order_key.h"
 #include "kernels/reduce/lines.h"
 
@@ -67,24 +67,8 @@ Built BuildArgminmax(const OpDesc& op) {
   Check(x.shape[axis] > 0, "argminmax: the axis has no elements; give it at least one");
   const Params p{MakeNest<2>({&lines, &y}), x.shape[axis], x.stride[axis], min,
                  op.attrs.Int("select_last", 0) != 0};
-  switch (x.dtype) {
-    case DType::kF32:
-      return MakeBuilt(&Run<float>, p, kernel.name);
-    case DType::kF64:
-      return MakeBuilt(&Run<double>, p, kernel.name);
-    case DType::kU64:
-      return MakeBuilt(&Run<uint64_t>, p, kernel.name);
-    case DType::kS32:
-      return MakeBuilt(&Run<int32_t>, p, kernel.name);
-    case DType::kS64:
-      return MakeBuilt(&Run<int64_t>, p, kernel.name);
-    case DType::kU8:
-      return MakeBuilt(&Run<uint8_t>, p, kernel.name);
-    case DType::kS8:
-      return MakeBuilt(&Run<int8_t>, p, kernel.name);
-    default:
-      FailType(op, x.dtype);
-  }
+  const RunFn run = WithNumberType(op, x.dtype, [](auto number) { return &Run<decltype(number)>; });
+  return MakeBuilt(run, p, kernel.name);
 }
 
 }  // namespace planish

@@ -1,14 +1,17 @@
-// Sums for weights dense_bf16: the two numbers of a pair are widened where they lie, in the halves of a float's bits; x is
-// not rounded. Included inside an anonymous namespace after tile_f32.inl, where vec_f32_*.inl has also defined
+// The float micro-kernel for weights dense_bf16: see tile_f32.inl. The two numbers of a pair are widened where they lie, in the
+// halves of a float's bits; x is not rounded. vec_f32_*.inl has also defined
 //   LoadEven(p), LoadOdd(p): the first and the second numbers of kLanes pairs.
+#include "kernels/gemm/tile_f32.inl"
 
 // One element of K: of all rows of x, and of every output's pair, which `take` takes out.
 template <int kRows, int kVecs, class Take>
 inline __attribute__((always_inline)) void AccumulateOne(const float* const* x, int64_t k, const char* pair,
-                                                         int64_t panel_bytes, Take take, Vec (&sum)[kRows][kVecs]) {
+                                                         int64_t panel_bytes, Take take,
+                                                         Vec (&sum)[kRows][kVecs]) {
   Vec b[kVecs];
 #pragma GCC unroll 16
-  for (int v = 0; v < kVecs; ++v) b[v] = take(pair + v / kPanelVecs * panel_bytes + v % kPanelVecs * kLanes * 4);
+  for (int v = 0; v < kVecs; ++v)
+    b[v] = take(pair + v / kPanelVecs * panel_bytes + v % kPanelVecs * kLanes * 4);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     const Vec xv = Broadcast(x[r] + k);

@@ -1,4 +1,6 @@
-// Sums for weights dense_f32. Included inside an anonymous namespace after tile_f32.inl.
+// The float micro-kernel for weights dense_f32: see tile_f32.inl.
+#include "kernels/gemm/tile_f32.inl"
+
 template <int kRows, int kVecs>
 inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights,
                                                       Vec (&sum)[kRows][kVecs]) {
