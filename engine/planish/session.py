@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planish import _core
-from planish.errors import InputError, ModelError, UsageError
+from planish.errors import InputError, ModelError, PlanishError, UsageError
 from planish.runtime.executor import Executor, Timing
 from planish.runtime.specialise import Settings
 
@@ -138,8 +138,11 @@ class InferenceSession:
         May be called from many threads at once.
         """
         call = self._call
-        if call is not None and not output_names and (outputs := call(input_feed)) is not None:
-            return outputs
+        try:
+            if call is not None and not output_names and (outputs := call(input_feed)) is not None:
+                return outputs
+        except PlanishError as error:
+            raise self._named(error) from None
         if self._defaults and not self._defaults.isdisjoint(input_feed):
             return self._overriding(self._defaults.intersection(input_feed)).run(output_names, input_feed)
         chosen = [self._output_index(name) for name in output_names or ()]
@@ -166,7 +169,7 @@ class InferenceSession:
             results = self._executor.run(feeds, timings)
             self._timings.append(timings)
             return results
-        except ModelError as error:
+        except PlanishError as error:
             raise self._named(error) from error.__cause__
 
     def get_inputs(self) -> list[NodeArg]:
@@ -220,7 +223,7 @@ class InferenceSession:
             raise ModelError(f"output '{name}': {list(scores.shape)} scores for {len(labels)} labels; repair the model")
         return [dict(zip(labels, row, strict=True)) for row in scores.tolist()]
 
-    def _named(self, error: ModelError) -> ModelError:
+    def _named(self, error: PlanishError) -> PlanishError:
         """The error, with the model's file in front where there is one."""
         text = str(error)
         return error if not self._source or text.startswith(self._source) else type(error)(f"{self._source}: {text}")

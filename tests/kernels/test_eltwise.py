@@ -244,6 +244,13 @@ def test_binary_forms(run: Run, op: str, form: str, dtype: str) -> None:
         np.testing.assert_array_equal(run("binary", [a, b], [(shape, bool)], op=op)[0], COMPARE[op](a, b))
 
 
+@pytest.mark.parametrize("op", ["tanh", "sin", "tan", "asin", "atan", "sinh", "asinh", "atanh", "erf", "sqrt", "gelu"])
+def test_zeros_keep_their_sign(op: str, run: Run) -> None:
+    x = np.tile(np.array([0.0, -0.0], np.float32), 20)
+    (y,) = run("unary", [x], [(x.shape, "f4")], op=op)
+    assert y.tobytes() == x.tobytes()
+
+
 def test_pow(run: Run) -> None:
     rng = np.random.default_rng(3)
     special = [0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, np.inf, -np.inf, np.nan, 1e-40, 1e10, 8388609.0]

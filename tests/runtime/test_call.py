@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,19 @@ def test_wrong_feeds_are_errors_still(session: planish.InferenceSession, changed
         session.run(None, {**feed(3), **changed})
     with pytest.raises(planish.InputError, match="missing"):
         session.run(None, {"a": feed(3)["a"]})
+
+
+def test_errors_of_a_run_name_the_file(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    picks (float[4] x, int64[1] i) => (float[1] y) { y = Gather(x, i) }"""
+    path = tmp_path / "picks.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    session = planish.InferenceSession(path)
+    x = np.zeros(4, np.float32)
+    for _ in range(2):  # the first goes the long way
+        with pytest.raises(planish.PlanishError, match=r"picks\.onnx: .*an index lies outside the axis"):
+            session.run(None, {"x": x, "i": np.array([4])})
+        session.run(None, {"x": x, "i": np.array([3])})
 
 
 def test_named_outputs(session: planish.InferenceSession) -> None:

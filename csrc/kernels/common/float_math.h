@@ -113,8 +113,8 @@ inline float Tanh(float x) {
       Polynomial(z, -5.7170447e-03f, 2.0650586e-02f, -5.3743497e-02f, 1.3331491e-01f, -3.3333284e-01f);
   const float small = p * z * x + x;
   const float a = Magnitude(x);
-  const float large = WithSign(1.0f - 2.0f / (Exp(2.0f * (a > 10.0f ? 10.0f : a)) + 1.0f), x);
-  const float y = a < 0.625f ? small : large;
+  const float large = 1.0f - 2.0f / (Exp(2.0f * (a > 10.0f ? 10.0f : a)) + 1.0f);
+  const float y = WithSign(a < 0.625f ? small : large, x);
   return x != x ? x : y;
 }
 
@@ -156,7 +156,7 @@ inline float TrigOfRemainder(float r, int32_t quadrant) {
   const float z = r * r;
   const float sine = ((-1.9515658e-04f * z + 8.332167e-03f) * z - 1.6666655e-01f) * z * r + r;
   const float cosine = ((2.4436607e-05f * z - 1.3887353e-03f) * z + 4.1666646e-02f) * z * z - 0.5f * z + 1.0f;
-  const float y = (quadrant & 1) ? cosine : sine;
+  const float y = (quadrant & 1) ? cosine : WithSign(sine, r);
   return FloatOf(BitsOf(y) ^ (static_cast<uint32_t>(quadrant & 2) << 30));
 }
 
@@ -334,7 +334,8 @@ inline float Tan(float x) {
   const double cosine =
       Polynomial(z, 1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5, 1.0);
   const bool odd = static_cast<int32_t>(__builtin_bit_cast(uint64_t, shifted)) & 1;
-  return static_cast<float>(odd ? -cosine / sine : sine / cosine);
+  return odd ? static_cast<float>(-cosine / sine)
+             : WithSign(static_cast<float>(sine / cosine), static_cast<float>(r));
 }
 
 // a^b with the special cases of IEEE 754's pow.
