@@ -104,15 +104,7 @@ class InferenceSession:
             self._lowered = _load(path_or_bytes, options)
         except ModelError as error:
             raise self._named(error) from error.__cause__
-        threads = options.intra_op_num_threads or _core.default_threads()
-        if not 1 <= threads <= _MOST_THREADS:
-            raise UsageError(
-                f"intra_op_num_threads: {threads} is not a number of threads; use 0 for all, or a positive number "
-                f"up to {_MOST_THREADS}"
-            )
-        settings = Settings(
-            threads, options.byte_budget, options.step_budget, options.loop_budget, dict(options.kernels)
-        )
+        settings = _settings_of(options)
         self._executor = Executor(self._lowered, settings)
         self._inputs = {p.name: p for p in self._lowered.inputs}
         self._outputs = {p.name: i for i, p in enumerate(self._lowered.outputs)}
@@ -381,6 +373,21 @@ def _node_arg(port: Port) -> NodeArg:
     for wrapper in reversed(wrappers):
         kind = f"{wrapper}({kind})"
     return NodeArg(port.name, list(port.shape or ()), kind)
+
+
+def _settings_of(options: SessionOptions) -> Settings:
+    """What the executor needs of the options. Raises UsageError for numbers that are none of their kind."""
+    threads = options.intra_op_num_threads or _core.default_threads()
+    if not 1 <= threads <= _MOST_THREADS:
+        raise UsageError(
+            f"intra_op_num_threads: {threads} is not a number of threads; use 0 for all, or a positive number "
+            f"up to {_MOST_THREADS}"
+        )
+    for name in ("byte_budget", "step_budget", "loop_budget"):
+        budget = getattr(options, name)
+        if not isinstance(budget, int) or not 0 <= budget < 1 << 63:
+            raise UsageError(f"{name}: {budget!r} is not a budget; use a whole number below 2^63")
+    return Settings(threads, options.byte_budget, options.step_budget, options.loop_budget, dict(options.kernels))
 
 
 @contextlib.contextmanager

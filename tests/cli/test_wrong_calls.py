@@ -242,6 +242,21 @@ CALLS: list[tuple[Callable[[], Any], type[planish.PlanishError], str]] = [
         planish.UsageError,
         "intra_op_num_threads: 2147483648 is not a number of threads; use 0 for all, or a positive number up to 1024",
     ),
+    (
+        lambda: planish.InferenceSession("model.onnx", planish.SessionOptions(byte_budget="2G")),  # type: ignore[arg-type]
+        planish.UsageError,
+        "byte_budget: '2G' is not a budget; use a whole number below 2^63",
+    ),
+    (
+        lambda: planish.InferenceSession("model.onnx", planish.SessionOptions(step_budget=-1)),
+        planish.UsageError,
+        "step_budget: -1 is not a budget; use a whole number below 2^63",
+    ),
+    (
+        lambda: planish.InferenceSession("model.onnx", planish.SessionOptions(loop_budget=1e9)),  # type: ignore[arg-type]
+        planish.UsageError,
+        "loop_budget: 1000000000.0 is not a budget; use a whole number below 2^63",
+    ),
     (lambda: _session().run(None, {}), planish.InputError, "input 'x': missing; feed float32[N,3,16,16]"),
     (
         lambda: _session().run(None, {"x": _image(), "z": _image()}),

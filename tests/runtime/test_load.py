@@ -211,11 +211,13 @@ def results(model: object, feeds: dict[str, np.ndarray], threads: int) -> set[by
 
     disturbing = threading.Thread(target=disturb)
     disturbing.start()
-    for _ in range(3):
-        session = planish.InferenceSession(model, options)
-        seen |= {b"".join(a.tobytes() for a in session.run(None, feeds)) for _ in range(3)}
-    stop.set()
-    disturbing.join()
+    try:
+        for _ in range(3):
+            session = planish.InferenceSession(model, options)
+            seen |= {b"".join(a.tobytes() for a in session.run(None, feeds)) for _ in range(3)}
+    finally:
+        stop.set()
+        disturbing.join()
     return seen
 
 
