@@ -78,9 +78,10 @@ Memory Repack(const DepthwiseProblem& p, DepthwisePacking packing, const int16_t
   return {};
 }
 
-// Measured: blocks of 32 channels pay where the last one is not mostly empty.
+// Measured: blocks of 32 channels pay for lines of three taps, and where the last block is not mostly empty.
 bool Pays(const DepthwiseProblem& p, DepthwisePacking packing) {
-  return packing != DepthwisePacking::kBlocks || AlignUp(p.channels, kBlockChannels) * 8 <= p.channels * 9;
+  if (packing != DepthwisePacking::kBlocks) return true;
+  return p.line_taps == 3 && AlignUp(p.channels, kBlockChannels) * 8 <= p.channels * 9;
 }
 
 // The forced micro-kernel, or the last usable one for these types and weights, which it repacks.
