@@ -6,6 +6,8 @@ what is wrong with it, and what to do next. The command line prints it after ``p
 
 from __future__ import annotations
 
+import re
+
 
 class PlanishError(Exception):
     """Base of every error that planish raises on purpose. Names from a model cannot break its message's one line."""
@@ -17,6 +19,12 @@ class PlanishError(Exception):
 def first_line(error: BaseException) -> str:
     """What an error of another library says in short; its type where it says nothing."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def split_step(message: str) -> tuple[str, str]:
+    """What the native half says about a step, `step 'NAME' (FAMILY): WHAT`, as name and rest; "" for other messages."""
+    found = re.fullmatch(r"step '(.*?)' \(\w+\): (.*)", message)
+    return (found[1], found[2]) if found else ("", message)
 
 
 class ModelError(PlanishError):

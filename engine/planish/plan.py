@@ -86,7 +86,10 @@ def export(
     """
     from planish.session import InferenceSession
 
+    if os.fspath(output).endswith(".onnx"):
+        raise UsageError(f"{os.fspath(output)}: a plan is not an .onnx file; give a name that ends in .plan")
     known = set(_core.built_isas())
+    isa = [isa] if isinstance(isa, str) else isa
     for name in isa:
         if name not in known:
             raise UsageError(f"isa '{name}': unknown; use some of {', '.join(_core.built_isas())}")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from planish import _core
 from planish.errors import InputError, ModelError, PlanishError, UsageError
-from planish.runtime.executor import Executor, Timing
+from planish.runtime.executor import Executor, Timing, unknown_operators
 from planish.runtime.specialise import Settings
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ class InferenceSession:
         provider_options: Sequence[Any] | None = None,
     ) -> None:
         options = sess_options or SessionOptions()
+        if not isinstance(options, SessionOptions):
+            raise UsageError(f"sess_options: got {type(options).__name__}; give a planish.SessionOptions")
         self._options = options
         self._source = os.fspath(path_or_bytes) if isinstance(path_or_bytes, (str, os.PathLike)) else ""
         try:
@@ -105,6 +107,7 @@ class InferenceSession:
         except ModelError as error:
             raise self._named(error) from error.__cause__
         settings = _settings_of(options)
+        self._refuse_unknown_operators()
         self._executor = Executor(self._lowered, settings)
         self._inputs = {p.name: p for p in self._lowered.inputs}
         self._outputs = {p.name: i for i, p in enumerate(self._lowered.outputs)}
@@ -130,11 +133,18 @@ class InferenceSession:
         May be called from many threads at once.
         """
         call = self._call
-        try:
-            if call is not None and not output_names and (outputs := call(input_feed)) is not None:
-                return outputs
-        except PlanishError as error:
-            raise self._named(error) from None
+        if call is not None and not output_names:
+            try:
+                if (outputs := call(input_feed)) is not None:
+                    return outputs
+            except PlanishError:  # what follows fails in the same way, and knows the names
+                pass
+        if not isinstance(input_feed, Mapping):
+            raise InputError(
+                f"input_feed: expected a dictionary, got {type(input_feed).__name__}; feed input name → array"
+            )
+        if isinstance(output_names, str):
+            raise InputError(f"output_names: '{output_names}' is not a list; give ['{output_names}'], or None for all")
         if self._defaults and not self._defaults.isdisjoint(input_feed):
             return self._overriding(self._defaults.intersection(input_feed)).run(output_names, input_feed)
         chosen = [self._output_index(name) for name in output_names or ()]
@@ -148,6 +158,14 @@ class InferenceSession:
         if self._defaults and not self._defaults.isdisjoint(input_feed):
             return self._overriding(self._defaults.intersection(input_feed)).run_arrays(input_feed)
         return dict(zip(self._outputs, self._run(input_feed), strict=True))
+
+    def _refuse_unknown_operators(self) -> None:
+        """Raises ModelError that names all nodes that nothing can evaluate."""
+        problems = list(unknown_operators(self._lowered))
+        if problems:
+            more = f" (and {len(problems) - 1} more nodes)" if len(problems) > 1 else ""
+            what, _, remedy = problems[0].partition("; ")
+            raise self._named(ModelError(f"{what}{more}; {remedy}"))
 
     def _run(self, input_feed: Mapping[str, Any]) -> list[Array]:
         feeds = self._check(input_feed)
@@ -272,7 +290,9 @@ class InferenceSession:
         symbols: dict[str, tuple[int, str]] = {}
         for name, port in self._inputs.items():
             if name not in feed:
-                raise InputError(f"input '{name}': missing; feed {_describe(port)}")
+                others = ", ".join(f"'{n}'" for n in feed if n not in self._inputs)
+                given = f" (given: {others})" if others else ""
+                raise InputError(f"input '{name}': missing{given}; feed {_describe(port)}")
             if "(" in port.dtype:
                 checked[port.tensor] = _as_value(port, port.dtype, feed[name])
                 continue
@@ -327,9 +347,10 @@ def _as_value(port: Port, wanted: str, given: Any) -> Any:
 def _check_array(port: Port, array: Array, symbols: dict[str, tuple[int, str]]) -> None:
     got = f"{array.dtype.name}{list(array.shape)}"
     if array.dtype.name != port.dtype and not (port.dtype == "str" and array.dtype.kind in "OUS"):
-        raise InputError(
-            f"input '{port.name}': expected {_describe(port)}, got {got}; cast it with .astype('{port.dtype}')"
-        )
+        remedy = f"cast it with .astype('{port.dtype}')"
+        if array.dtype.hasobject:
+            remedy = f"feed an array of {'numbers' if port.dtype != 'str' else 'texts'}"
+        raise InputError(f"input '{port.name}': expected {_describe(port)}, got {got}; {remedy}")
     _check_byte_order(port, array)
     if port.shape is None:
         return
@@ -378,7 +399,7 @@ def _node_arg(port: Port) -> NodeArg:
 def _settings_of(options: SessionOptions) -> Settings:
     """What the executor needs of the options. Raises UsageError for numbers that are none of their kind."""
     threads = options.intra_op_num_threads or _core.default_threads()
-    if not 1 <= threads <= _MOST_THREADS:
+    if not isinstance(threads, int) or not 1 <= threads <= _MOST_THREADS:
         raise UsageError(
             f"intra_op_num_threads: {threads} is not a number of threads; use 0 for all, or a positive number "
             f"up to {_MOST_THREADS}"

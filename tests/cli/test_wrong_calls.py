@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import planish
@@ -74,7 +75,7 @@ COMMANDS = [
         1,
         "array.npy: is not an .npz file; write it with numpy.savez, one array for each name",
     ),
-    ("run model.onnx --inputs wrong_name.npz", 1, "input 'x': missing; feed float32[N,3,16,16]"),
+    ("run model.onnx --inputs wrong_name.npz", 1, "input 'x': missing (given: 'image'); feed float32[N,3,16,16]"),
     (
         "run model.onnx --inputs wrong_type.npz",
         1,
@@ -215,8 +216,103 @@ def _image(**change: Any) -> np.ndarray[Any, Any]:
     return np.zeros(**{"shape": (1, 3, 16, 16), "dtype": np.float32, **change})
 
 
+def _single(op: str, **attributes: Any) -> onnx.ModelProto:
+    """A model of a node and, for an unknown operator, another after it."""
+    weights = onnx.numpy_helper.from_array(np.ones((3, 3, 3, 3), np.float32), "w")
+    nodes = [onnx.helper.make_node(op, ["w", "x"] if op == "Gather" else ["x", "w"], ["y"], "n", **attributes)]
+    if op == "FancyOp":
+        nodes.append(onnx.helper.make_node(op, ["y"], ["z"], "m"))
+    kind = onnx.TensorProto.INT64 if op == "Gather" else onnx.TensorProto.FLOAT
+    port = onnx.helper.make_tensor_value_info("x", kind, ["n"] if op == "Gather" else [1, 3, 16, 16])
+    result = onnx.helper.make_tensor_value_info(nodes[-1].output[0], onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "g", [port], [result], [weights])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
 #: (what is called, the error's class, its message)
 CALLS: list[tuple[Callable[[], Any], type[planish.PlanishError], str]] = [
+    (
+        lambda: planish.InferenceSession(np.zeros(3)),  # type: ignore[arg-type]
+        planish.UsageError,
+        "model: got ndarray; give a path, the bytes of a file, an onnx.ModelProto or an onnx_ir.Model",
+    ),
+    (
+        lambda: planish.InferenceSession(""),
+        planish.UsageError,
+        "model: the path is empty; give a path, the bytes of a file, an onnx.ModelProto or an onnx_ir.Model",
+    ),
+    (
+        lambda: planish.InferenceSession(b"PK\x03\x04 and more"),
+        planish.ModelError,
+        "model: is a zip archive, as PyTorch and Keras write, not an ONNX file; export it (torch.onnx.export)",
+    ),
+    (
+        lambda: planish.InferenceSession(b"\x1c\0\0\0TFL3 and more"),
+        planish.ModelError,
+        "model: is a TensorFlow Lite file, not an ONNX file; convert it (tf2onnx)",
+    ),
+    (
+        lambda: planish.compress(b"PLANISH\0 and more", recipe="int8-weights"),
+        planish.ModelError,
+        "model: is a compiled plan, not a model; give the .onnx file that it was exported from",
+    ),
+    (
+        lambda: planish.InferenceSession("model.onnx", {"intra_op_num_threads": 1}),  # type: ignore[arg-type]
+        planish.UsageError,
+        "sess_options: got dict; give a planish.SessionOptions",
+    ),
+    (
+        lambda: planish.InferenceSession(_single("FancyOp")),
+        planish.ModelError,
+        "node 'n' (FancyOp, node 0): no native kernel, and the reference evaluator does not know this operator "
+        "(and 1 more nodes); replace it, or define it by a function in the model",
+    ),
+    (
+        lambda: planish.InferenceSession(_single("Conv", kernel_shape=[5, 5])),
+        planish.ModelError,
+        "node 'n' (Conv, node 0): kernel_shape [5, 5] with weights of shape [3, 3, 3, 3]; repair the model",
+    ),
+    (
+        lambda: _session().run(None, [_image()]),  # type: ignore[arg-type]
+        planish.InputError,
+        "input_feed: expected a dictionary, got list; feed input name → array",
+    ),
+    (
+        lambda: _session().run("y", {"x": _image()}),
+        planish.InputError,
+        "output_names: 'y' is not a list; give ['y'], or None for all",
+    ),
+    (
+        lambda: _session().run(None, {"image": _image()}),
+        planish.InputError,
+        "input 'x': missing (given: 'image'); feed float32[N,3,16,16]",
+    ),
+    (
+        lambda: _session().run(None, {"x": _image().astype(object)}),
+        planish.InputError,
+        "input 'x': expected float32[N,3,16,16], got object[1, 3, 16, 16]; feed an array of numbers",
+    ),
+    (
+        lambda: _session().run(None, {"x": [[1.0], [2.0, 3.0]]}),
+        planish.InputError,
+        "input 'x': expected float32[N,3,16,16], got no array; feed numbers of one shape",
+    ),
+    (
+        lambda: planish.InferenceSession(_single("Gather")).run(None, {"x": np.array([7])}),
+        planish.ModelError,
+        "node 'n' (Gather, node 0): an index lies outside the axis that it selects from; check the inputs that indices "
+        "come from",
+    ),
+    (
+        lambda: planish.export("model.onnx", "model.onnx"),
+        planish.UsageError,
+        "model.onnx: a plan is not an .onnx file; give a name that ends in .plan",
+    ),
+    (
+        lambda: planish.export("model.onnx", "out.plan", isa="sse9"),
+        planish.UsageError,
+        f"isa 'sse9': unknown; use some of {', '.join(_core.built_isas())}",
+    ),
     (
         lambda: planish.InferenceSession("missing.onnx"),
         planish.ModelError,

@@ -112,6 +112,18 @@ def test_fused_matmul(trans_a: int, trans_b: int) -> None:
     check("FusedMatMul", {"a": a, "b": b}, "a b", transA=trans_a, transB=trans_b)
 
 
+@pytest.mark.parametrize("batches", [(1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("lasts", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_fused_matmul_with_the_batch_inside(batches: tuple[int, int], lasts: tuple[int, int]) -> None:
+    """[M, batch, K] stands for [batch, M, K]."""
+    sides = []
+    for rows, columns, batch, last in zip((5, 6), (6, 7), batches, lasts, strict=True):
+        x = real(2, columns, rows) if last else real(2, rows, columns)
+        sides.append(np.ascontiguousarray(np.moveaxis(x, 0, 1)) if batch else x)
+    attrs = {"transA": lasts[0], "transB": lasts[1], "transBatchA": batches[0], "transBatchB": batches[1]}
+    check("FusedMatMul", dict(zip("ab", sides, strict=True)), "a b", **attrs)
+
+
 def test_fused_gemm() -> None:
     inputs = {"a": real(5, 6), "b": real(7, 6), "c": real(7)}
     check("FusedGemm", inputs, "a", transB=1, activation="LeakyRelu", activation_alpha=0.3)
@@ -128,6 +140,37 @@ def test_skip_normalisations(op: str, biased: bool, total: bool) -> None:
         inputs["bias"] = real(8)
     outputs = {"y": TensorProto.FLOAT, **({"_1": 1, "_2": 1, "sum": TensorProto.FLOAT} if total else {})}
     check(op, inputs, "x skip", outputs, epsilon=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (1, 5, 8), (2, 5, 8)])
+@pytest.mark.parametrize("affine", [False, True])
+def test_skip_normalisation_of_other_shapes(shape: tuple[int, ...], affine: bool) -> None:
+    inputs: dict[str, Array | None] = {"x": X, "skip": real(*shape), "gamma": real(8)}
+    if affine:
+        inputs["beta"] = real(8)
+    check("SkipLayerNormalization", inputs, "x skip")
+
+
+def test_skip_normalisation_with_statistics() -> None:
+    """ONNX Runtime leaves them unset on CPUs."""
+    inputs = {"x": X, "skip": real(2, 5, 8), "gamma": real(8), "beta": real(8)}
+    outputs = dict.fromkeys(("y", "mean", "inverse", "sum"), TensorProto.FLOAT)
+    model, feeds = contrib("SkipLayerNormalization", inputs, {"x", "skip"}, outputs, epsilon=1e-5)
+    total = X + inputs["skip"]
+    mean, inverse = total.mean(-1, keepdims=True), 1 / np.sqrt(total.var(-1, keepdims=True) + 1e-5)
+    expected = [(total - mean) * inverse * inputs["gamma"] + inputs["beta"], mean, inverse, total]
+    native(model, feeds, reference=lambda *_: expected)
+
+
+@pytest.mark.parametrize("positions", [[[5, 4, 3, 2, 1, 0]], [[5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 9]]])
+def test_embed_layer_normalisation_with_positions(positions: list[list[int]]) -> None:
+    ids = RNG.integers(0, 30, (2, 6)).astype(np.int32)
+    inputs: dict[str, Array | None] = {
+        "ids": ids, "segments": ids % 2, "words": real(30, 8), "positions": real(10, 8), "rows": real(2, 8),
+        "gamma": real(8), "beta": real(8), "mask": None, "position_ids": np.int32(positions),
+    }  # fmt: skip
+    outputs = {"y": TensorProto.FLOAT, "count": TensorProto.INT32}
+    check("EmbedLayerNormalization", inputs, "ids segments position_ids", outputs)
 
 
 def test_simplified_layer_normalisation() -> None:
@@ -154,6 +197,7 @@ def test_embed_layer_normalisation(segments: bool, masked: bool) -> None:
 
 MASKS: dict[str, Array | None] = {
     "none": None, "flags": np.int32([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]), "lengths": np.int32([3, 5]),
+    "none kept": np.int32([[0, 0, 0, 0, 0], [1, 1, 1, 1, 1]]),
     "square": (RNG.random((2, 5, 5)) < 0.7).astype(np.int32) | np.eye(5, dtype=np.int32),
 }  # fmt: skip
 
@@ -177,6 +221,26 @@ def test_attention_with_an_added_bias() -> None:
     check("Attention", inputs, "x addend", num_heads=2)
 
 
+def test_attention_between_starts_and_ends() -> None:
+    inputs = {"x": X, "w": real(8, 24, scale=0.5), "b": real(24), "mask": np.int32([3, 5, 0, 1])}
+    check("Attention", inputs, "x mask", num_heads=2)
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_attention_with_a_past_and_a_mask(causal: int) -> None:
+    mask = np.int32([[1] * 6 + [0] * 2, [1] * 8])
+    inputs = {"x": X, "w": real(8, 24), "b": real(24), "mask": mask, "past": real(2, 2, 2, 3, 4)}
+    outputs = {"y": TensorProto.FLOAT, "present": TensorProto.FLOAT}
+    attrs = {"num_heads": 2, "unidirectional": causal, "mask_filter_value": -1e9}
+    check("Attention", inputs, "x mask past", outputs, **attrs)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5, 5), (2, 1, 5, 5)])
+def test_attention_with_a_bias_that_broadcasts(shape: tuple[int, ...]) -> None:
+    inputs = {"x": X, "w": real(8, 24), "b": real(24), "mask": None, "past": None, "addend": real(*shape)}
+    check("Attention", inputs, "x addend", num_heads=2)
+
+
 def test_attention_of_other_sizes() -> None:
     inputs = {"x": X, "w": real(8, 12 + 12 + 6), "b": real(30)}
     check("Attention", inputs, "x", num_heads=3, qkv_hidden_sizes=[12, 12, 6], scale=0.3)
@@ -192,6 +256,18 @@ def test_multi_head_attention(biased: bool, masked: bool) -> None:
         inputs.pop("b")
     outputs = {"y": TensorProto.FLOAT, "pk": TensorProto.FLOAT, "pv": TensorProto.FLOAT}
     check("MultiHeadAttention", inputs, "q k v mask" if masked else "q k v", outputs, num_heads=2)
+
+
+@pytest.mark.parametrize("mask", [np.int32([3, 7]), np.tril(np.ones((2, 5, 7), np.int32))], ids=["lengths", "square"])
+def test_multi_head_attention_with_other_masks(mask: Array) -> None:
+    inputs = {"q": X, "k": real(2, 7, 8), "v": real(2, 7, 12), "b": None, "mask": mask}
+    check("MultiHeadAttention", inputs, "q k v mask", num_heads=2, scale=0.3)
+
+
+def test_causal_multi_head_attention() -> None:
+    check(
+        "MultiHeadAttention", {"q": X, "k": real(2, 5, 8), "v": real(2, 5, 8)}, "q k v", num_heads=2, unidirectional=1
+    )
 
 
 def test_multi_head_attention_of_an_encoder_and_of_a_past() -> None:
@@ -282,8 +358,9 @@ def test_quantized_gemm(attrs: dict[str, Any], quantized_result: bool, fed: str)
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("zeros", [False, True])
-def test_matmul_of_low_bits(bits: int, zeros: bool) -> None:
-    n, k, block = 9, 40, 32
+@pytest.mark.parametrize("block", [16, 32, 128])
+def test_matmul_of_low_bits(bits: int, zeros: bool, block: int) -> None:
+    n, k = 9, 72
     blocks = -(-k // block)
     inputs: dict[str, Array | None] = {
         "a": real(3, k),

@@ -99,7 +99,7 @@ def test_indices_outside_are_an_error():
     session = planish.InferenceSession(parse("y = Gather (x, i)", "float[n] x, int64[m] i", "float[m] y"))
     assert session.run(None, {"x": x, "i": np.int64([2, -3])})[0].tolist() == [3, 1]
     for bad in (3, -4, 2**62):
-        with pytest.raises(planish.PlanishError, match=r"\(gather\): an index lies outside the axis"):
+        with pytest.raises(planish.PlanishError, match=r"\(Gather, node 0\): an index lies outside the axis"):
             session.run(None, {"x": x, "i": np.int64([0, bad])})
     assert session.run(None, {"x": x, "i": np.int64([0])})[0].tolist() == [1]  # and the session lives on
     model = parse("y = Gather (x, i)", "float[n] x", "float[m] y", constants={"i": np.int64([0, 3])})

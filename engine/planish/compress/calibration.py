@@ -155,6 +155,8 @@ def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
             if isinstance(loaded, np.ndarray):
                 return loaded
             return {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError:
+        raise CalibrationError(f"{path}: cannot be read: No such file or directory; check the path") from None
     except (OSError, ValueError, EOFError) as error:
         reason = first_line(error)
         raise CalibrationError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import onnx_ir
 
-from planish.errors import ModelError
+from planish.errors import ModelError, UsageError
 from planish.importing.check_proto import check_model_proto
 from planish.importing.messages import first_cause
 from planish.importing.names import make_names_unique, number_nodes
@@ -37,6 +37,9 @@ def load_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto | onnx_i
         return _from_proto(source, "model", None)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_proto(_parse(bytes(source), "model"), "model", None)
+    if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
+        given = f"got {type(source).__name__}" if not isinstance(source, str) else "the path is empty"
+        raise UsageError(f"model: {given}; give a path, the bytes of a file, an onnx.ModelProto or an onnx_ir.Model")
     path = Path(source)
     return _from_proto(_parse(_read(path), str(path)), str(path), path.parent)
 
@@ -58,8 +61,22 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
         proto.ParseFromString(data)
     except Exception as error:
         # google.protobuf raises its own DecodeError, whose module differs between protobuf's implementations.
-        raise ModelError(f"{where}: is truncated or not an ONNX file ({type(error).__name__}); get it again") from None
+        raise ModelError(f"{where}: {_suspicion(data) or _DAMAGED.format(type(error).__name__)}") from None
     return proto
+
+
+#: What files that are often taken for ONNX begin with, at which byte → what they are, and what to do.
+_OTHERS = {
+    (0, b"PLANISH\0"): "is a compiled plan, not a model; give the .onnx file that it was exported from",
+    (0, b"PK\x03\x04"): "is a zip archive, as PyTorch and Keras write, not an ONNX file; export it (torch.onnx.export)",
+    (4, b"TFL3"): "is a TensorFlow Lite file, not an ONNX file; convert it (tf2onnx)",
+    (0, b"\x89HDF"): "is an HDF5 file, as Keras writes, not an ONNX file; convert it (tf2onnx)",
+}
+_DAMAGED = "is truncated or not an ONNX file ({}); get it again"
+
+
+def _suspicion(data: bytes) -> str:
+    return next((what for (at, start), what in _OTHERS.items() if data[at : at + len(start)] == start), "")
 
 
 def _from_proto(proto: onnx.ModelProto, where: str, folder: Path | None) -> onnx_ir.Model:

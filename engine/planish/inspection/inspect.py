@@ -17,9 +17,15 @@ from planish.lowering.lowered import Lowered, Port
 from planish.measure.contestant import InputSpec
 from planish.measure.inputs import random_feeds
 from planish.plan import is_plan
-from planish.runtime import fallback
-from planish.runtime.executor import fallback_steps
+from planish.runtime.executor import fallback_steps, unknown_operators
 from planish.session import InferenceSession, SessionOptions
+
+
+class _Session(InferenceSession):
+    """Loads a model that cannot run, too."""
+
+    def _refuse_unknown_operators(self) -> None:
+        pass
 
 
 def inspect_model(
@@ -33,7 +39,7 @@ def inspect_model(
     """
     where = os.fspath(path)
     source, loadable = (None, where) if is_plan(path) else _load_source(where)
-    session = InferenceSession(loadable, SessionOptions(intra_op_num_threads=threads))
+    session = _Session(loadable, SessionOptions(intra_op_num_threads=threads))
     lowered = session.lowered
     resident, packed = constant_bytes(lowered)
     found = Inspection(
@@ -80,7 +86,7 @@ def _operators(source: Source | None, lowered: Lowered) -> list[Operator]:
 def _specialise(found: Inspection, session: InferenceSession, shapes: Mapping[str, Sequence[int]]) -> None:
     """Fill in what depends on shapes, or the steps alone where there are problems."""
     lowered = session.lowered
-    found.problems = _problems(lowered)
+    found.problems = list(unknown_operators(lowered))
     if found.problems:
         found.layers = list_steps(lowered)
         return
@@ -101,14 +107,3 @@ def _specialise(found: Inspection, session: InferenceSession, shapes: Mapping[st
     found.free_steps = sum(step.outputs not in busy for step in lowered.walk())
     found.arena = max(segment.program.arena_bytes for segment in segments)
     found.tensors = sum(segment.program.total_bytes for segment in segments)
-
-
-def _problems(lowered: Lowered) -> list[str]:
-    """One line for every node that neither planish nor the reference evaluator knows."""
-    problems = []
-    for step in fallback_steps(lowered):
-        try:
-            fallback.check(step)
-        except PlanishError as error:
-            problems.append(str(error))
-    return problems

@@ -28,7 +28,8 @@ _NUMPY_NAMES = {"float": "float32", "double": "float64", "bool": "bool"}
 def random_feeds(
     inputs: Sequence[InputSpec], *, shapes: Shapes | None = None, seed: int = 0
 ) -> tuple[Feeds, list[str]]:
-    """One feed by `seed`: normal floats, pixels for 8-bit integers, ids 0..100 for longer ones, ones for masks.
+    """One feed by `seed`: normal floats, pixels for 8-bit integers, ids 0..100 for longer ones, ones for masks, a word
+    for texts.
 
     `shapes` gives the shapes of inputs by name, and with them the sizes of symbolic dimensions in other inputs. A size
     that stays unknown becomes 1 where it counts samples, else 64; the notes say so.
@@ -141,6 +142,8 @@ def _is_batch(shape: Sequence[int | str | None], axis: int) -> bool:
 
 
 def _random_array(spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    if spec.type in ("tensor(str)", "tensor(string)"):
+        return np.full(shape, "text", object)
     dtype = _dtype(spec)
     if int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize > _BYTE_BUDGET:
         sizes = "x".join(map(str, shape))

@@ -73,7 +73,7 @@ def _multi_head_attention(node: onnx_ir.Node) -> bool:
     if ranks not in ({3}, {4}) or value_size is None or (bias is not None and (ranks != {3} or value_size[-1] is None)):
         return False
     kept = None if mask is None else _mask_kind(mask, query)
-    if mask is not None and (kept is None or rank_of(mask) == 1):
+    if mask is not None and (kept is None or kept is _ends_and_starts):
         return False
     c = Chain(node)
     if bias is not None:
@@ -145,8 +145,12 @@ def _mask_kind(mask: Value, x: Value) -> Kept | None:
     rank = rank_of(mask)
     if rank in (2, 3):
         return _flags
-    batch = None if mask.shape is None or x.shape is None or rank != 1 else (mask.shape[0], x.shape[0])
-    return _lengths if batch is not None and batch[0] == batch[1] else None
+    if mask.shape is None or x.shape is None or rank != 1:
+        return None
+    entries, batch = mask.shape[0], x.shape[0]
+    if isinstance(entries, int) and isinstance(batch, int) and entries == 2 * batch:
+        return _ends_and_starts
+    return _lengths if entries == batch else None
 
 
 def _flags(c: Chain, mask: Value, k: Value) -> Value:
@@ -159,6 +163,17 @@ def _lengths(c: Chain, mask: Value, k: Value) -> Value:
     """[B]: how many keys of each row count."""
     lengths = c.op("Unsqueeze", c.op("Cast", mask, to=int(_INT64), dtype=_INT64), c.ints(1, 2, 3))
     return c.op("Less", _positions(c, k), lengths, dtype=_BOOL)
+
+
+def _ends_and_starts(c: Chain, mask: Value, k: Value) -> Value:
+    """[2 B]: behind the last key of each row that counts, then the first ones."""
+    dims = dims_of(mask)
+    assert dims is not None and dims[0] is not None
+    parts = c.split(c.op("Cast", mask, to=int(_INT64), dtype=_INT64), [dims[0] // 2] * 2, 0)
+    ends, starts = (c.op("Unsqueeze", part, c.ints(1, 2, 3)) for part in parts)
+    positions = _positions(c, k)
+    inside = c.op("Less", positions, ends, dtype=_BOOL)
+    return c.op("And", inside, c.op("GreaterOrEqual", positions, starts, dtype=_BOOL), dtype=_BOOL)
 
 
 RULES: dict[str, Rule] = {"Attention": _attention, "MultiHeadAttention": _multi_head_attention}

@@ -5,7 +5,7 @@ The meaning of each is in ONNX Runtime's ContribOperators.md. A rule returns Fal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ import onnx_ir
 
 from planish.passes.chain import Chain
 from planish.passes.patterns import dims_of, input_at, output_at, rank_of
+from planish.passes.rewrite import insert_before, make_node
 
 Rule = Callable[[onnx_ir.Node], bool]
 Value = onnx_ir.Value
+_FLOAT = onnx_ir.DataType.FLOAT
 
 #: Activation → its parameters, in the order of `activation_params`, and their defaults.
 _ACTIVATIONS: dict[str, tuple[tuple[str, float], ...]] = {
@@ -84,38 +86,50 @@ def _fused_gemm(node: onnx_ir.Node) -> bool:
 
 
 def _fused_matmul(node: onnx_ir.Node) -> bool:
-    """alpha · A B, either side transposed in its last two axes first."""
-    get = node.attributes
-    if get.get_int("transBatchA", 0) or get.get_int("transBatchB", 0):
-        return False
-    sides = list(zip(node.inputs, ("transA", "transB"), strict=True))
-    if any(get.get_int(attribute, 0) and rank_of(value) is None for value, attribute in sides):
-        return False
-    c = Chain(node)
-    operands = [_transposed(c, value) if get.get_int(attribute, 0) else value for value, attribute in sides]
-    alpha = get.get_float("alpha", 1.0)
+    """alpha · A B; before that, either side's first axis moves behind its batch, and its last two change places."""
+    c, operands = Chain(node), []
+    for value, side in zip(node.inputs, "AB", strict=True):
+        batch, last = (bool(node.attributes.get_int(f"trans{what}{side}", 0)) for what in ("Batch", ""))
+        rank = rank_of(value)
+        if (batch or last) and rank is None:
+            return False
+        operands.append(value if rank is None else _transposed(c, value, rank, batch, last))
+    alpha = node.attributes.get_float("alpha", 1.0)
     product = c.op("MatMul", *operands)
     return c.finish(product if alpha == 1.0 else c.op("Mul", product, c.like(alpha, product)))
 
 
-def _transposed(c: Chain, value: Value | None) -> Value | None:
-    rank = rank_of(value)
-    assert rank is not None
-    return value if rank < 2 else c.op("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
+def _transposed(c: Chain, value: Value | None, rank: int, batch: bool, last: bool) -> Value | None:
+    order = list(range(rank))
+    if batch and rank > 2:
+        order = [*order[1:-1], 0, order[-1]]
+    if last and rank > 1:
+        order[-2:] = order[:-3:-1]
+    return value if order == list(range(rank)) else c.op("Transpose", value, perm=order)
 
 
 def _skip_layer_norm(node: onnx_ir.Node) -> bool:
     """Layer normalisation of input + skip + bias, over the last axis."""
-    if any(output_at(node, i) is not None for i in (1, 2)):
-        return False
     x, skip, gamma, *rest = node.inputs
     beta, bias = (*rest, None, None)[:2]
     c = Chain(node)
     total = c.op("Add", x, skip)
     if bias is not None:
         total = c.op("Add", total, bias)
-    made = _normalised(c, total, gamma, beta)
-    return c.finish(made, None, None, total if output_at(node, 3) is not None else None)
+    made: Sequence[Value | None] = (_normalised(c, total, gamma, beta), None, None)
+    if any(output_at(node, i) is not None for i in (1, 2)):
+        made = _with_statistics(c, total, gamma, beta)
+    return c.finish(*made, total if output_at(node, 3) is not None else None)
+
+
+def _with_statistics(c: Chain, x: Value, gamma: Value | None, beta: Value | None) -> Sequence[Value | None]:
+    """`_normalised`, the mean and the inverse of the deviation."""
+    attributes = {"axis": -1, "epsilon": c.node.attributes.get_float("epsilon", 1e-12)}
+    made = make_node("LayerNormalization", [x, gamma, beta], attributes, outputs=3)
+    insert_before(c.node, made)
+    for value, dtype in zip(made.outputs, (x.dtype, _FLOAT, _FLOAT), strict=True):
+        value.type = onnx_ir.TensorType(dtype or _FLOAT)
+    return made.outputs
 
 
 def _normalised(c: Chain, x: Value, gamma: Value | None, beta: Value | None) -> Value:

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planish import _core
-from planish.errors import ModelError, PlanishError, first_line
+from planish.errors import ModelError, PlanishError, first_line, split_step
 from planish.lowering.lowered import ABSENT, Lowered, Packed, Step
 from planish.runtime import control, fallback, sequences
 from planish.runtime.constants import Constants
@@ -243,14 +243,22 @@ class Executor:
             meter.spend(segment.program.work)
         inputs = [np.ascontiguousarray(arrays[t]) for t in segment.inputs]
         outputs = [np.empty(f.shape, numpy_dtype(f.dtype)) for f in segment.output_facts]
-        if timings is None:
-            segment.program.run(inputs, outputs)
-            return outputs
-        for (label, family, kernel, _), spent in zip(
-            segment.program.steps, segment.program.run_profiled(inputs, outputs), strict=True
-        ):
-            timings.append(Timing(label, family, kernel, spent))
+        try:
+            if timings is None:
+                segment.program.run(inputs, outputs)
+                return outputs
+            spent = segment.program.run_profiled(inputs, outputs)
+        except PlanishError as error:
+            raise self._located(error) from None
+        for (label, family, kernel, _), nanoseconds in zip(segment.program.steps, spent, strict=True):
+            timings.append(Timing(label, family, kernel, nanoseconds))
         return outputs
+
+    def _located(self, error: PlanishError) -> ModelError:
+        """An error of a native step, with the node in the step's place."""
+        name, what = split_step(str(error))
+        step = next((s for s in self.lowered.walk() if s.name == name), None)
+        return ModelError(str(error) if step is None else f"{step.where()}: {what}")
 
     def _run_outside(
         self, segment: Segment, arrays: dict[int, Value], timings: list[Timing] | None, loops: Meter
@@ -352,6 +360,15 @@ def _copy_of(value: Value) -> Value:
     if isinstance(value, list):
         return [_copy_of(element) for element in value]
     return np.array(value) if isinstance(value, np.ndarray) else value
+
+
+def unknown_operators(lowered: Lowered) -> Iterator[str]:
+    """One line for every node that neither planish nor the reference evaluator knows."""
+    for step in fallback_steps(lowered):
+        try:
+            fallback.check(step)
+        except ModelError as error:
+            yield str(error)
 
 
 def fallback_steps(lowered: Lowered) -> list[Step]:

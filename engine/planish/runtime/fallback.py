@@ -43,12 +43,19 @@ def _describe(value: Value) -> str:
 
 
 def check(step: Step) -> None:
-    """Raises ModelError for an operator that neither ONNX nor its reference evaluator knows."""
+    """Raises ModelError for an operator that neither ONNX nor the reference evaluator knows."""
     import onnx
 
     domain, _, op = step.attrs["op"].rpartition("::")
     if not onnx.defs.has(op, domain):
-        _make_evaluator(step, [None] * len(step.inputs))
+        try:
+            _make_evaluator(step, [None] * len(step.inputs))
+        except ModelError as error:
+            why = step.attrs.get("reason") or "no native kernel"
+            raise ModelError(
+                f"{step.where()}: {why}, and the reference evaluator does not know this operator; replace it, or "
+                "define it by a function in the model"
+            ) from error
 
 
 def _evaluator(step: Step, values: Sequence[Value]) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planish import _core
-from planish.errors import ModelError, PlanishError, first_line
+from planish.errors import ModelError, PlanishError, first_line, split_step
 from planish.lowering.lowered import ABSENT, Lowered, Step
 from planish.runtime.constants import Constants
 from planish.runtime.emitter import Emitter, Placement
@@ -287,7 +287,7 @@ def _named(step: Step, facts: Mapping[int, Fact]) -> Iterator[None]:
     try:
         yield
     except PlanishError as error:
-        raise ModelError(f"{_where(step, facts)}: {error}") from None
+        raise ModelError(f"{_where(step, facts)}: {split_step(str(error))[1]}") from None
     except MALFORMED as error:
         raise _malformed(step, facts, error) from error
 

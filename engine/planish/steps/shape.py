@@ -26,7 +26,7 @@ class Reshaping(Kind):
         shape = self.target(step, facts)
         if int(np.prod(shape, dtype=np.int64)) != int(np.prod(x.shape, dtype=np.int64)) or min(shape, default=0) < 0:
             raise ModelError(
-                f"node '{step.name}': cannot view {list(x.shape)} as {list(shape)}; check the shapes fed to the model"
+                f"{step.where()}: cannot view {list(x.shape)} as {list(shape)}; check the shapes fed to the model"
             )
         return [Fact(x.dtype, shape, None if x.value is None else x.value.reshape(shape))]
 

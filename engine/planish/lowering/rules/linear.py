@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from planish.errors import ModelError
 from planish.lowering import formats
-from planish.lowering.builder import Builder, Quantized, Target, Unsupported, dtype_name, require, rule
+from planish.lowering.builder import Builder, Quantized, Target, Unsupported, dtype_name, origin_of, require, rule
 from planish.lowering.lowered import ABSENT, Packed
 from planish.lowering.weights import Weights
 from planish.passes.patterns import rank_of, single_consumer
@@ -76,6 +77,12 @@ def conv_anchor(b: Builder, node: ir.Node, value: ir.Value | None) -> Anchor:
     if weights is None:
         raise Unsupported("convolution weights that are computed")
     shape = weights.values.shape
+    stated = node.attributes.get_ints("kernel_shape", None)
+    if stated is not None and list(stated) != list(shape[2:]):
+        raise ModelError(
+            f"node '{node.name}' ({origin_of(node)}): kernel_shape {list(stated)} with weights of shape {list(shape)}; "
+            "repair the model"
+        )
     attrs = conv_attrs(node)
     groups, transposed = attrs["groups"], node.op_type == "ConvTranspose"
     if len(shape) < 3 or len(shape) > 5 or groups < 1 or shape[0] % groups:
