@@ -73,11 +73,11 @@ def test_a_shape_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
         random_feeds([IMAGE], shapes={"image": shape})
 
 
-def test_unknown_names_strings_and_huge_shapes_are_refused() -> None:
+def test_unknown_names_sequences_and_huge_shapes_are_refused() -> None:
     with pytest.raises(UsageError, match="--shape imag: the model has no such input; it has image"):
         random_feeds([IMAGE], shapes={"imag": (1,)})
-    with pytest.raises(InputError, match="input 'text': no random values for tensor"):
-        random_feeds([InputSpec("text", (1,), "tensor(string)")])
+    with pytest.raises(InputError, match="input 'text': no random values for seq"):
+        random_feeds([InputSpec("text", (), "seq(tensor(float))")])
     with pytest.raises(UsageError, match="over 2 GiB"):
         random_feeds([IMAGE], shapes={"image": (2**40, 3, 4, 4)})
 

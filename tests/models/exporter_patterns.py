@@ -329,3 +329,53 @@ def sklearn_scaled_forest() -> Network:
     graph = helper.make_graph([scaler, trees, zipped], "forest", inputs, outputs)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8), {"x": w.feed(7, 3)}
+
+
+@network
+def sklearn_text_classifier() -> Network:
+    """A TfidfVectorizer and a logistic regression as skl2onnx writes them: the Tokenizer is ONNX Runtime's own."""
+    words = ["and", "cat", "dog", "end", "on", "sat", "the"]
+    text = """text (string[n, 1] x) => (int64[n] label, float[n, 2] scores) {
+        flat = Constant <value = int64[1] {-1}> ()
+        texts = Reshape (x, flat)
+        lower = StringNormalizer <case_change_action = "LOWER", is_case_sensitive = 0, locale = "C"> (texts)
+        tokens = com.microsoft.Tokenizer <mark = 0, mincharnum = 1, pad_value = "#", tokenexp = "[a-zA-Z0-9_]+"> (lower)
+        rows = Flatten (tokens)
+        counts = TfIdfVectorizer (rows)
+        weighted = Mul (counts, idf)
+        normal = ai.onnx.ml.Normalizer <norm = "L2"> (weighted)
+        label, scores = ai.onnx.ml.LinearClassifier (normal)
+    }"""
+    w = Weights()
+    w.put("idf", np.linspace(1, 2, len(words)), np.float32)
+    model = w.model(text, domains=', "com.microsoft" : 1, "ai.onnx.ml" : 1')
+    settings: dict[str, dict[str, Any]] = {
+        "TfIdfVectorizer": {
+            "mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0, "ngram_counts": [0],
+            "ngram_indexes": list(range(len(words))), "pool_strings": words,
+        },
+        "LinearClassifier": {
+            "coefficients": w.rng.standard_normal(2 * len(words)).tolist(), "intercepts": [0.1, -0.1],
+            "classlabels_ints": [0, 1], "multi_class": 0, "post_transform": "SOFTMAX",
+        },
+    }  # fmt: skip
+    for node in model.graph.node:
+        node.attribute.extend(helper.make_attribute(k, v) for k, v in settings.get(node.op_type, {}).items())
+    return model, {"x": np.array([["The cat sat on"], [""], ["dog and DOG: the end"]], object)}
+
+
+@network
+def torch_spatial_transformer() -> Network:
+    """A small network moves the image: AffineGrid of a batch of one, and GridSample."""
+    w = Weights()
+    w.random("move", 12, 6)
+    w.integers(size=[1, 3, 6, 4], shape=[1, 2, 3], flat=[1, -1])
+    text = """stn (float[1, 3, 6, 4] x) => (float[1, 3, 6, 4] y) {
+        p = MaxPool <kernel_shape = [3, 2], strides = [3, 2]> (x)
+        f = Reshape (p, flat)
+        t = MatMul (f, move)
+        theta = Reshape (t, shape)
+        grid = AffineGrid (theta, size)
+        y = GridSample <mode = "linear", padding_mode = "border"> (x, grid)
+    }"""
+    return w.model(text, opset=20), {"x": w.feed(1, 3, 6, 4)}

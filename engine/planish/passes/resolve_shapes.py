@@ -51,8 +51,9 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
     if model.meta.get(_RESOLVED) == structure:
         return False
     model.meta[_RESOLVED] = structure
-    for node in nodes_of(model, *_RESULT_TYPES, domain="com.microsoft"):
-        node.outputs[0].dtype = node.outputs[0].dtype or _RESULT_TYPES[node.op_type]
+    for node in (node for graph in graphs_of(model) for node in graph if node.domain == "com.microsoft"):
+        if node.op_type in _RESULT_TYPES:
+            node.outputs[0].dtype = _RESULT_TYPES[node.op_type]
     values = [v for graph in graphs_of(model) for node in graph for v in node.outputs if first or _is_open(v)]
     if not values:
         return False
