@@ -96,9 +96,18 @@ def _body(schema: Any, node: onnx_ir.Node) -> onnx.FunctionProto | None:
         if default is not None and default.type != onnx.AttributeProto.UNDEFINED and name not in stated:
             body.attribute.remove(name)
             body.attribute_proto.append(default)
+    if node.op_type == "LayerNormalization":
+        _take_shapes_literally(body)
     if node.op_type == "AffineGrid":
         _squeeze_axis_one(body.node)
     return body if body.node else None
+
+
+def _take_shapes_literally(body: onnx.FunctionProto) -> None:
+    """Let every Reshape take a size of zero as it is: the body of LayerNormalization, of computed sizes, means that."""
+    for inner in body.node:
+        if inner.op_type == "Reshape" and not inner.attribute:
+            inner.attribute.append(onnx.helper.make_attribute("allowzero", 1))
 
 
 def _squeeze_axis_one(nodes: MutableSequence[onnx.NodeProto]) -> None:
