@@ -160,7 +160,7 @@ class InferenceSession:
         return dict(zip(self._outputs, self._run(input_feed), strict=True))
 
     def _refuse_unknown_operators(self) -> None:
-        """Raises ModelError that names all nodes that nothing can evaluate."""
+        """Raises ModelError that names the first node that nothing can evaluate, and counts the others."""
         problems = list(unknown_operators(self._lowered))
         if problems:
             more = f" (and {len(problems) - 1} more nodes)" if len(problems) > 1 else ""
