@@ -157,7 +157,8 @@ class InferenceSession:
         """Output name → array, as `run`, but with maps left as the tensor of their scores, [N, labels]."""
         if self._defaults and not self._defaults.isdisjoint(input_feed):
             return self._overriding(self._defaults.intersection(input_feed)).run_arrays(input_feed)
-        return dict(zip(self._outputs, self._run(input_feed), strict=True))
+        names = [p.name for p in self._lowered.outputs]  # an output may be listed twice
+        return dict(zip(names, self._run(input_feed), strict=True))
 
     def _refuse_unknown_operators(self) -> None:
         """Raises ModelError that names the first node that nothing can evaluate, and counts the others."""

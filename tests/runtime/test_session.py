@@ -404,3 +404,11 @@ def test_initializers_of_ir_version_3_are_no_defaults():
     assert session.get_overridable_initializers() == []
     with pytest.raises(planish.InputError, match=r"input 'w': the model has no such input; it takes x"):
         session.run(None, {"x": np.ones(2, np.float32), "w": np.eye(2, dtype=np.float32)})
+
+
+def test_an_output_may_be_listed_twice() -> None:
+    graph = """twice (float[2] x) => (float[2] y, float[2] y) { y = Neg(x) }"""
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {graph}')
+    session, x = planish.InferenceSession(model), np.ones(2, np.float32)
+    assert [y.tolist() for y in session.run(None, {"x": x})] == [[-1, -1], [-1, -1]]
+    assert session.run_arrays({"x": x})["y"].tolist() == [-1, -1]
