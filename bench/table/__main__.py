@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -68,7 +69,8 @@ class Table:
             try:
                 files = files or Files(work, self._args.models, self._args.folder)
                 report = functools.partial(_say_of, key)
-                self.results["rows"][key] = race(files, _engines(), threads, self._args.seconds, report)
+                row = race(files, _engines(), threads, self._args.seconds, report)
+                self.results["rows"][key] = {**row, "revision": _revision()}
             except planish.PlanishError as error:
                 print(f"\n{key}: {error}", file=sys.stderr)
                 continue
@@ -99,6 +101,15 @@ def _machine() -> dict[str, Any]:
         "system": seen.system,
         "date": date.today().isoformat(),
     }
+
+
+def _revision() -> str:
+    """The commit that is checked out, `+` if it was changed; planish's version where there is no repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return planish.__version__
 
 
 def _say(text: str) -> None:

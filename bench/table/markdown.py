@@ -63,6 +63,15 @@ def _machine(machine: dict[str, Any], rows: Sequence[Row]) -> str:
     versions = sorted({f"{c['engine']} {c['version']}" for row in rows for c in row["contestants"]})
     text = f"{machine['cpu']}, {machine['cpus']} CPUs, {', '.join(machine['isas'])}; {machine['system']}; measured "
     text += f"{machine['date']}. {', '.join(versions)}.\n"
+    revisions: dict[str, list[str]] = {}
+    for row in rows:
+        revisions.setdefault(row["revision"], []).append(row["work"])
+    if len(revisions) > 1:
+        latest = list(revisions)[-1]
+        older = [f"{name}: {', '.join(dict.fromkeys(works))}" for name, works in revisions.items() if name != latest]
+        text += f"\nplanish at commit {latest}; measured earlier, at commit {'; at '.join(older)}.\n"
+    elif revisions:
+        text += f"\nplanish at commit {next(iter(revisions))}.\n"
     limits = [row["limits"] for row in rows]
     for threads in sorted({limit["threads"] for limit in limits}):
         chosen = [limit for limit in limits if limit["threads"] == threads]

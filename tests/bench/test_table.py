@@ -43,6 +43,7 @@ def row(work: str = "ResNet-50", threads: int = 1, scale: float = 1.0) -> dict[s
         "threads": threads,
         "contestants": contestants,
         "notes": [],
+        "revision": "abc",
         "limits": {"threads": threads, "operations": rates, "bandwidth": {"1024": 1e9}},
         "roofline": {"float32": roof, "int8": roof},
     }
