@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +143,18 @@ def test_steps_that_need_the_fallback_are_named(tmp_path):
     planish.export(model.SerializeToString(), tmp_path / "b.plan", allow_fallback=True)
     (found,) = planish.InferenceSession(tmp_path / "b.plan").run(None, {"x": np.array([[2, 1], [1, 3]], np.float32)})
     assert found.tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_plan_that_needs_onnx_says_so_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = helper.make_node("Normalizer", ["x"], ["y"], "n", domain="ai.onnx.ml", norm="L2")
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    graph = helper.make_graph([node], "g", ports[:1], ports[1:])
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    planish.export(model, tmp_path / "m.plan", allow_fallback=True)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(planish.ModelError, match=r"m\.plan: node 'n' .*onnx is not installed here; install onnx"):
+        planish.InferenceSession(tmp_path / "m.plan")
 
 
 def test_an_output_that_cannot_be_written(exported):

@@ -43,8 +43,13 @@ def _describe(value: Value) -> str:
 
 
 def check(step: Step) -> None:
-    """Raises ModelError for an operator that neither ONNX nor the reference evaluator knows."""
-    import onnx
+    """Raises ModelError for an operator that neither ONNX nor the reference evaluator knows, or without onnx."""
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{step.where()}: runs through onnx.reference, and onnx is not installed here; install onnx"
+        ) from error
 
     domain, _, op = step.attrs["op"].rpartition("::")
     if not onnx.defs.has(op, domain):
