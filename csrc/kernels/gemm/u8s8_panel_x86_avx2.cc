@@ -23,8 +23,9 @@ inline __m256i LoadHalves(const void* low, const void* high) {
 }
 inline void StoreVector(char* p, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 
-// Packed int8 quads → int16 [quads][pair 0, 1][16, of four vectors 32][2]. Up to two vectors are the first outputs of a panel; of four,
-// vector v holds the outputs 4v .. 4v + 3 of two panels `apart` bytes apart, in its lower and its upper half.
+// Packed int8 quads → int16 [quads][pair 0, 1][outputs][2]. One or two vectors of eight outputs are the first of a panel, with
+// room for 16. Of four vectors, which are 32 outputs, vector v holds the outputs 4v … 4v + 3 of two panels, `apart` bytes apart,
+// in its lower and its upper half.
 template <int kVecs>
 void Widen(const char* packed, int64_t apart, int64_t quads, char* to) {
   // A byte that stands above a zero byte is shifted down with its sign.
