@@ -427,7 +427,10 @@ def _uncollected() -> Iterator[None]:
 
 def _load(source: Any, options: SessionOptions) -> Lowered:
     from planish import plan
+    from planish.lowering.formats import check_precision, check_weight_format
 
+    check_weight_format(options.weight_format)
+    check_precision(options.precision)
     with _uncollected():
         return plan.load(source) if plan.is_plan(source) else _compile(source, options)
 

@@ -112,6 +112,11 @@ def test_compressed_and_integer_layers_are_left_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fast.run(None, x)[0], exact.run(None, x)[0])
 
 
-def test_other_names_are_refused() -> None:
-    with pytest.raises(UsageError, match="precision 'bf16': unknown; use one of exact, fast"):
-        planish.InferenceSession(network(), planish.SessionOptions(precision="bf16"))
+def test_other_names_are_refused(tmp_path: Path) -> None:
+    """Also for plans, which keep what they were exported with."""
+    planish.export(network(), tmp_path / "m.plan")
+    for source in (network(), tmp_path / "m.plan"):
+        with pytest.raises(UsageError, match="precision 'bf16': unknown; use one of exact, fast"):
+            planish.InferenceSession(source, planish.SessionOptions(precision="bf16"))
+        with pytest.raises(UsageError, match="weight_format 'sparse': unknown; use one of auto, dense"):
+            planish.InferenceSession(source, planish.SessionOptions(weight_format="sparse"))

@@ -9,7 +9,6 @@ from planish.errors import ModelError, first_line
 from planish.importing.zip_maps import ZIP_MAPS
 from planish.lowering import rules  # noqa: F401  (fills RULES)
 from planish.lowering.builder import RULES, Builder, Unsupported, UnsupportedType, origin_of, port, require
-from planish.lowering.formats import check_precision, check_weight_format
 from planish.lowering.fuse import fuse
 from planish.lowering.lowered import Lowered
 from planish.lowering.widen import lower_widened
@@ -23,8 +22,6 @@ def lower(model: ir.Model, weight_format: str = "auto", precision: str = "exact"
     """
     graph = model.graph
     lowered = Lowered()
-    check_weight_format(weight_format)
-    check_precision(precision)
     opset = graph.opset_imports.get("", 1)
     builder = Builder(lowered, opset, weight_format=weight_format, precision=precision)
     for value in graph.inputs:
