@@ -76,6 +76,10 @@ class Table:
                 continue
             self._save()
 
+    def text(self) -> str:
+        """The table in Markdown. Rows of this call look as those of earlier ones do, which were read from the file."""
+        return render(json.loads(json.dumps(self.results)))
+
     def _wanted(self, section: str) -> bool:
         return self._args.again or section not in self.results
 
@@ -146,7 +150,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; what is done is kept", file=sys.stderr)
         code = 130
-    text = render(measured.results)
+    text = measured.text()
     print(text)
     if args.markdown:
         write_region(args.markdown, text)
