@@ -316,3 +316,12 @@ def test_plans_carry_small_types(tmp_path: Any) -> None:
     (y,) = planish.InferenceSession(tmp_path / "small.plan").run(None, {"x": np.array([0, 8])})
     assert y.dtype == table.dtype
     assert y.astype(np.float32).tolist() == [-2, 2]
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_a_long_softmax_in_float16_rounds_once(op: str) -> None:
+    """Its sum, of more than float16's greatest number, is no tensor."""
+    x = np.zeros((1, 100_000), np.float16)
+    model = node_model(op, {"x": x}, {}, 17, axis=-1)
+    expected = np.float16(1e-5 if op == "Softmax" else np.log(1e-5))
+    np.testing.assert_array_equal(planish.InferenceSession(model).run(None, {"x": x})[0], np.full_like(x, expected))

@@ -18,9 +18,6 @@ import planish
 SKIPPED = {
     "test_bernoulli": "random",
     "test_training_dropout": "random",
-    "test_attention_4d_causal_fp16": "expects Softmax to round every inner result to float16",
-    "test_resize_downsample_scales_linear_align_corners": "as in ONNX Runtime, the corner is the output's last pixel",
-    "test_resize_downsample_scales_cubic_align_corners": "as in ONNX Runtime, the corner is the output's last pixel",
 }  # fmt: skip
 
 

@@ -32,26 +32,36 @@ def _lower_softmax_by_parts(b: Builder, node: ir.Node, axis: int, log: bool) -> 
     """exp(x - max) / Σ exp(x - max), or x - max - ln Σ exp(x - max), for types that the kernel lacks.
 
     float16 computes in float32 and rounds every part: Attention's default is softmax in the type of its operands, and
-    the standard means its body's operators by that.
+    the standard means its body's operators by that. A sum of so many powers that it may exceed float16 is not rounded.
     """
     half = node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.FLOAT16
 
     def made(kind: str, operands: list[int], **attrs: Any) -> int:
-        if half:
-            operands = [b.add("cast", node, [t], {"to": "float32"})[0] for t in operands]
-        (result,) = b.add(kind, node, operands, attrs)
-        return b.add("cast", node, [result], {"to": "float16"})[0] if half else result
+        return b.add(kind, node, operands, attrs)[0]
+
+    def rounded(tensor: int) -> int:
+        return made("cast", [made("cast", [tensor], to="float16")], to="float32") if half else tensor
 
     along = {"keepdims": 1, "noop": 0, "axes": [axis]}
     x = b.tensor(node.inputs[0])
-    shifted = made("binary", [x, made("reduce", [x], op="max", **along)], op="sub")
-    powers = made("unary", [shifted], op="exp")
+    x = made("cast", [x], to="float32") if half else x
+    shifted = rounded(made("binary", [x, made("reduce", [x], op="max", **along)], op="sub"))
+    powers = rounded(made("unary", [shifted], op="exp"))
     total = made("reduce", [powers], op="sum", **along)
+    if half and _length(node.inputs[0], axis) <= np.finfo(np.float16).max:
+        total = rounded(total)
     if log:
-        result = made("binary", [shifted, made("unary", [total], op="log")], op="sub")
+        result = made("binary", [shifted, rounded(made("unary", [total], op="log"))], op="sub")
     else:
         result = made("binary", [powers, total], op="div")
-    b.define(node.outputs[0], result)
+    b.define(node.outputs[0], made("cast", [result], to="float16") if half else result)
+
+
+def _length(value: ir.Value | None, axis: int) -> float:
+    """The length of an axis; infinite where the model does not say."""
+    shape = value.shape if value is not None else None
+    length = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
+    return length if isinstance(length, int) else np.inf
 
 
 @rule("LayerNormalization")
