@@ -31,17 +31,15 @@ inline void Dot() {
   AmxDotBf16<kC, kA, kB>();
 }
 
-inline void Write(TileArgs a, const int32_t*, int first, int last, int64_t column, int64_t count, float* sums,
+inline void Write(const TileArgs& a, const int32_t*, int first, int last, int64_t column, int64_t count, float* sums,
                   int64_t pitch) {
-  a.out += first;
-  if (a.residual) a.residual += first;
   if (a.bias) {
     const float* bias = static_cast<const float*>(a.bias) + column;
     for (int r = 0; r < last - first; ++r) {
       for (int64_t n = 0; n < count; ++n) sums[r * pitch + n] += bias[n];
     }
   }
-  WriteSums(a, last - first, column, count, sums, pitch);
+  WriteSums(a, first, last - first, column, count, sums, pitch);
 }
 
 #include "kernels/gemm/tile_amx.inl"

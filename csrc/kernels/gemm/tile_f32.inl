@@ -6,13 +6,13 @@
 constexpr int kPanelLanes = 16;
 constexpr int kPanelVecs = kPanelLanes / kLanes;
 
-// sum[r][v] += Σ_s Σ_k rows[s][r][k] · w[k][v], by the format of the weights.
+// sum[r][v] += Σ_s Σ_k rows[s][first + r][k] · w[s][k][v], by the format of the weights.
 template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights,
+inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, int first, const char* weights,
                                                       Vec (&sum)[kRows][kVecs]);
 
 template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void Finish(const TileArgs& a, int64_t column,
+inline __attribute__((always_inline)) void Finish(const TileArgs& a, int first, int64_t column,
                                                   const Vec (&sum)[kRows][kVecs]) {
   constexpr int64_t kOutputs = kVecs * kLanes;
   const int64_t left = a.outputs - column;
@@ -20,7 +20,7 @@ inline __attribute__((always_inline)) void Finish(const TileArgs& a, int64_t col
     const Vec low = Splat(a.low), high = Splat(a.high);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      float* out = reinterpret_cast<float*>(a.out[r] + a.out_offset) + column;
+      float* out = reinterpret_cast<float*>(a.out[first + r] + a.out_offset) + column;
 #pragma GCC unroll 16
       for (int v = 0; v < kVecs; ++v) Store(out + v * kLanes, ClampVec(sum[r][v], low, high));
     }
@@ -32,7 +32,7 @@ inline __attribute__((always_inline)) void Finish(const TileArgs& a, int64_t col
 #pragma GCC unroll 16
     for (int v = 0; v < kVecs; ++v) Store(sums + r * kOutputs + v * kLanes, sum[r][v]);
   }
-  WriteSums(a, kRows, column, left < kOutputs ? left : kOutputs, sums, kOutputs);
+  WriteSums(a, first, kRows, column, left < kOutputs ? left : kOutputs, sums, kOutputs);
 }
 
 // The sums begin with the bias.
@@ -50,42 +50,68 @@ inline __attribute__((always_inline)) void Begin(const TileArgs& a, int64_t colu
 }
 
 template <int kRows, int kVecs>
-__attribute__((noinline)) void Vectors(const TileArgs& a, int64_t column) {
+__attribute__((noinline)) void Vectors(const TileArgs& a, int first, int64_t column) {
   Vec sum[kRows][kVecs];
   Begin<kRows, kVecs>(a, column, sum);
-  Accumulate<kRows, kVecs>(a, a.weights + column / kPanelLanes * a.panel_bytes, sum);
-  Finish<kRows, kVecs>(a, column, sum);
+  Accumulate<kRows, kVecs>(a, first, a.weights + column / kPanelLanes * a.panel_bytes, sum);
+  Finish<kRows, kVecs>(a, first, column, sum);
 }
 
-// Covers the columns from `column` on with as many panels at once as there are left, at most kPanels, and the first half of a
-// panel where there are no more.
-template <int kRows, int kPanels>
-void Columns(const TileArgs& a, int64_t column) {
+template <int n>
+struct Constant {
+  static constexpr int value = n;
+};
+
+// run(column, Constant<vectors>()) for the columns from `column` on: as many panels at once as there are left, at most kPanels,
+// and the first half of a panel where there are no more.
+template <int kPanels, class Run>
+inline void ForColumns(int64_t outputs, int64_t column, const Run& run) {
   constexpr int64_t kFewest = kPanels > 1 || kPanelVecs % 2 ? (kPanels - 1) * kPanelLanes : kPanelLanes / 2;
-  for (; a.outputs - column > kFewest; column += kPanels * kPanelLanes)
-    Vectors<kRows, kPanels * kPanelVecs>(a, column);
+  for (; outputs - column > kFewest; column += kPanels * kPanelLanes)
+    run(column, Constant<kPanels * kPanelVecs>());
+  if (column >= outputs) return;
   if constexpr (kPanels > 1) {
-    if (column < a.outputs) Columns<kRows, kPanels / 2>(a, column);
+    ForColumns<kPanels / 2>(outputs, column, run);
   } else if constexpr (kPanelVecs % 2 == 0) {
-    if (column < a.outputs) Vectors<kRows, kPanelVecs / 2>(a, column);
+    run(column, Constant<kPanelVecs / 2>());
   }
 }
 
+// Up to kRows rows, which read every weight once.
 template <int kRows>
-void Rest(const TileArgs& a, int rows) {
-  if (rows == kRows) return Columns<kRows, MaxPanels(kRows)>(a, 0);
-  if constexpr (kRows > 1) Rest<kRows - 1>(a, rows);
+void Few(const TileArgs& a, int rows) {
+  if (rows == kRows) {
+    ForColumns<MaxPanels(kRows)>(a.outputs, 0, [&](int64_t column, auto vecs) {
+      Vectors<kRows, decltype(vecs)::value>(a, 0, column);
+    });
+  } else if constexpr (kRows > 1) {
+    Few<kRows - 1>(a, rows);
+  }
 }
 
-// Covers all rows, kRows at a time.
-template <int kRows>
+template <int kRows, int kVecs>
+inline void Group(const TileArgs& a, int first, int rows, int64_t column) {
+  if (rows == kRows) return Vectors<kRows, kVecs>(a, first, column);
+  if constexpr (kRows > 1) Group<kRows - 1, kVecs>(a, first, rows, column);
+}
+
+// Many rows, in groups of nearly the same size: of kWideRows rows, and of kRows where too few columns are left for these.
+template <int kRows, int kWideRows>
+void Many(const TileArgs& a, int rows) {
+  constexpr int kPanels = MaxPanels(kWideRows);
+  ForColumns<kPanels>(a.outputs, 0, [&](int64_t column, auto vecs) {
+    constexpr int kVecs = decltype(vecs)::value, kMost = kVecs == kPanels * kPanelVecs ? kWideRows : kRows;
+    const int groups = (rows + kMost - 1) / kMost;
+    for (int g = 0; g < groups; ++g) {
+      const int first = rows * g / groups;
+      Group<kMost, kVecs>(a, first, rows * (g + 1) / groups - first, column);
+    }
+  });
+}
+
+// kRows: the most rows whose sums of one panel fit into registers; kWideRows: those of a kernel that takes several panels, and
+// by that fewer instructions a product.
+template <int kRows, int kWideRows = kRows>
 void Dispatch(const TileArgs& a, int rows) {
-  if (rows <= kRows) return Rest<kRows>(a, rows);
-  TileArgs part = a;
-  for (int first = 0; first < rows; first += kRows) {
-    part.rows = a.rows + first;
-    part.out = a.out + first;
-    if (a.residual) part.residual = a.residual + first;
-    Rest<kRows>(part, rows - first < kRows ? rows - first : kRows);
-  }
+  rows <= kRows ? Few<kRows>(a, rows) : Many<kRows, kWideRows>(a, rows);
 }

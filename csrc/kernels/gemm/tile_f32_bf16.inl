@@ -21,24 +21,22 @@ inline __attribute__((always_inline)) void AccumulateOne(const float* const* x, 
 }
 
 template <int kRows, int kVecs>
-inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, const char* weights,
+inline __attribute__((always_inline)) void Accumulate(const TileArgs& a, int first, const char* weights,
                                                       Vec (&sum)[kRows][kVecs]) {
   constexpr int64_t kPairBytes = kPanelLanes * 4;
   const auto even = [](const char* p) { return LoadEven(p); };
   const auto odd = [](const char* p) { return LoadOdd(p); };
-  const char* w = weights;
+  const int64_t pairs = (a.depth + 1) / 2;
   for (int64_t s = 0; s < a.segments; ++s) {
     const float* x[kRows];
     for (int r = 0; r < kRows; ++r)
-      x[r] = reinterpret_cast<const float*>(a.rows[s * a.row_pitch + r] + a.row_offset);
+      x[r] = reinterpret_cast<const float*>(a.rows[s * a.row_pitch + first + r] + a.row_offset);
+    const char* w = weights + s * pairs * kPairBytes;
     int64_t k = 0;
     for (; k + 2 <= a.depth; k += 2, w += kPairBytes) {
       AccumulateOne<kRows, kVecs>(x, k, w, a.panel_bytes, even, sum);
       AccumulateOne<kRows, kVecs>(x, k + 1, w, a.panel_bytes, odd, sum);
     }
-    if (k < a.depth) {
-      AccumulateOne<kRows, kVecs>(x, k, w, a.panel_bytes, even, sum);
-      w += kPairBytes;
-    }
+    if (k < a.depth) AccumulateOne<kRows, kVecs>(x, k, w, a.panel_bytes, even, sum);
   }
 }
