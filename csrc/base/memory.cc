@@ -45,11 +45,12 @@ Memory AllocateHuge(int64_t size, int64_t bytes) {
 }
 
 // Files of at most this size are read, not mapped: a file that is cut short while it is mapped ends the process with
-// SIGBUS as soon as what is missing is touched. Larger ones must be replaced by renaming, never written into.
-constexpr int64_t kReadBelow = 16 << 20;
+// SIGBUS as soon as what is missing is touched. Larger ones must be replaced by renaming, never written into. Reading
+// them would cost more than all else that a session's creation from a plan takes: fresh pages, and a copy.
+constexpr int64_t kReadBelow = 512 << 10;
 
 // Exactly `size` bytes of a file; throws Error where it is shorter.
-void ReadFile(int fd, std::byte* to, int64_t size, const std::string& path) {
+void ReadBytes(int fd, std::byte* to, int64_t size, const std::string& path) {
   while (size > 0) {
     const ssize_t n = read(fd, to, static_cast<size_t>(size));
     if (n < 0 && errno == EINTR) continue;
@@ -67,21 +68,38 @@ struct FileDescriptor {
   }
 };
 
+// On the heap, uninitialised.
+Memory AllocateHeap(int64_t size, int64_t bytes) {
+  void* p = std::aligned_alloc(kAlignment, static_cast<size_t>(bytes));
+  if (!p) Fail("memory: cannot allocate " + std::to_string(bytes) + " bytes; use a smaller model, batch or input");
+  return {static_cast<std::byte*>(p), size, std::shared_ptr<void>(p, std::free)};
+}
+
+// Larger blocks are pages of their own.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int64_t kWholePages = INT64_MAX;  // all on the heap, which AddressSanitizer watches
+#else
+constexpr int64_t kWholePages = 1 << 20;
+#endif
+
+// A file's contents, and zeros behind them.
+Memory ReadFile(int fd, int64_t size, const std::string& path) {
+  const int64_t bytes = AlignUp(CheckedAdd(size, kTail));
+  Memory memory = AllocateHeap(size, bytes);
+  ReadBytes(fd, memory.data, size, path);
+  std::memset(memory.data + size, 0, static_cast<size_t>(bytes - size));
+  return memory;
+}
+
 }  // namespace
 
 Memory Memory::Allocate(int64_t size) {
   Check(size >= 0, "memory: a negative size; this is a bug in planish");
   const int64_t bytes = AlignUp(CheckedAdd(size, kTail));
-#if defined(__SANITIZE_ADDRESS__)
-  constexpr int64_t kWholePages = INT64_MAX;  // all on the heap, which AddressSanitizer watches
-#else
-  constexpr int64_t kWholePages = 1 << 20;
-#endif
   if (bytes >= kWholePages) return AllocateHuge(size, bytes);
-  void* p = std::aligned_alloc(kAlignment, static_cast<size_t>(bytes));
-  if (!p) Fail("memory: cannot allocate " + std::to_string(bytes) + " bytes; use a smaller model, batch or input");
-  std::memset(p, 0, static_cast<size_t>(bytes));
-  return {static_cast<std::byte*>(p), size, std::shared_ptr<void>(p, std::free)};
+  Memory memory = AllocateHeap(size, bytes);
+  std::memset(memory.data, 0, static_cast<size_t>(bytes));
+  return memory;
 }
 
 Memory Memory::AllocateGuarded(int64_t size, int64_t slack, int64_t alignment) {
@@ -99,16 +117,12 @@ Memory Memory::MapFile(const std::string& path) {
   if (file.fd < 0 || fstat(file.fd, &info) != 0) Fail(path + ": cannot open the file (" + std::strerror(errno) + "); check the path");
   if (!S_ISREG(info.st_mode)) Fail(path + ": not a regular file; give the path of a file");
   const int64_t size = info.st_size;
-  if (size <= kReadBelow) {
-    Memory memory = Allocate(size);
-    ReadFile(file.fd, memory.data, size, path);
-    return memory;
-  }
+  if (size <= kReadBelow) return ReadFile(file.fd, size, path);
   const int64_t pages = AlignUp(size + kTail, PageSize());
   std::byte* base = MapPages(pages, PROT_READ);
   std::shared_ptr<void> owner = Unmapper(base, pages);
   if (size > 0) {
-    void* p = mmap(base, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE | MAP_FIXED, file.fd, 0);
+    void* p = mmap(base, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_POPULATE, file.fd, 0);
     if (p == MAP_FAILED) Fail(path + ": cannot map the file (" + std::strerror(errno) + "); copy it to a local disk");
   }
   return {base, size, std::move(owner)};
@@ -154,49 +168,58 @@ __attribute__((target("sse4.2"))) uint32_t CrcHardware(uint32_t crc, const std::
   return tail;
 }
 
-// crc32c of a block followed by `zeros` zero bytes, from the crc state of the block: a linear map over GF(2), applied by
-// repeated squaring, so that independent parts of a block can be computed side by side and joined.
-uint32_t ShiftByZeros(uint32_t crc, int64_t zeros) {
-  std::array<uint32_t, 32> power;  // the map of one zero bit, then squared
-  power[0] = kCastagnoli;
-  for (int i = 1; i < 32; ++i) power[i] = 1u << (i - 1);
-  const auto apply = [](const std::array<uint32_t, 32>& m, uint32_t v) {
-    uint32_t sum = 0;
-    for (int i = 0; v; v >>= 1, ++i) sum ^= (v & 1) ? m[i] : 0;
-    return sum;
-  };
-  for (int64_t bits = zeros * 8; bits; bits >>= 1) {
-    if (bits & 1) crc = apply(power, crc);
-    std::array<uint32_t, 32> squared;
-    for (int i = 0; i < 32; ++i) squared[i] = apply(power, power[i]);
-    power = squared;
-  }
-  return crc;
+// Blocks of three parts of this size are computed side by side: that hides the three-cycle latency of the instruction.
+constexpr int64_t kPart = 4096;
+
+// The crc of a block followed by kPart zero bytes, from the crc state of the block: a linear map over GF(2), as a table
+// per byte of the state. It joins parts that were computed independently.
+using Map = std::array<uint32_t, 32>;  // by bit of the argument
+
+constexpr uint32_t Apply(const Map& map, uint32_t v) {
+  uint32_t sum = 0;
+  for (int i = 0; v; v >>= 1, ++i) sum ^= (v & 1) ? map[i] : 0;
+  return sum;
 }
 
-// Three parts side by side hide the three-cycle latency of the instruction.
-__attribute__((target("sse4.2"))) uint32_t CrcThreeWay(uint32_t crc, const std::byte* data, int64_t part) {
+constexpr std::array<std::array<uint32_t, 256>, 4> MakeShiftByPart() {
+  Map map{};  // of one zero bit; each squaring doubles their number
+  map[0] = kCastagnoli;
+  for (int i = 1; i < 32; ++i) map[i] = 1u << (i - 1);
+  for (int64_t bits = 1; bits < kPart * 8; bits *= 2) {
+    Map squared{};
+    for (int i = 0; i < 32; ++i) squared[i] = Apply(map, map[i]);
+    map = squared;
+  }
+  std::array<std::array<uint32_t, 256>, 4> table{};
+  for (int byte = 0; byte < 4; ++byte) {
+    for (uint32_t v = 0; v < 256; ++v) table[byte][v] = Apply(map, v << (8 * byte));
+  }
+  return table;
+}
+
+uint32_t ShiftByPart(uint32_t crc) {
+  static constexpr std::array<std::array<uint32_t, 256>, 4> table = MakeShiftByPart();
+  return table[0][crc & 0xFF] ^ table[1][crc >> 8 & 0xFF] ^ table[2][crc >> 16 & 0xFF] ^ table[3][crc >> 24];
+}
+
+// Of 3 * kPart bytes.
+__attribute__((target("sse4.2"))) uint32_t CrcThreeWay(uint32_t crc, const std::byte* data) {
   uint64_t a = crc, b = 0, c = 0;
-  for (int64_t i = 0; i < part; i += 8) {
+  for (int64_t i = 0; i < kPart; i += 8) {
     uint64_t wa, wb, wc;
     std::memcpy(&wa, data + i, 8);
-    std::memcpy(&wb, data + part + i, 8);
-    std::memcpy(&wc, data + 2 * part + i, 8);
+    std::memcpy(&wb, data + kPart + i, 8);
+    std::memcpy(&wc, data + 2 * kPart + i, 8);
     a = __builtin_ia32_crc32di(a, wa);
     b = __builtin_ia32_crc32di(b, wb);
     c = __builtin_ia32_crc32di(c, wc);
   }
-  return ShiftByZeros(ShiftByZeros(static_cast<uint32_t>(a), part) ^ static_cast<uint32_t>(b), part) ^ static_cast<uint32_t>(c);
+  return ShiftByPart(ShiftByPart(static_cast<uint32_t>(a)) ^ static_cast<uint32_t>(b)) ^ static_cast<uint32_t>(c);
 }
 
 uint32_t Crc(uint32_t crc, const std::byte* data, int64_t size) {
   if (!__builtin_cpu_supports("sse4.2")) return CrcScalar(crc, data, size);
-  if (size >= 8192) {
-    const int64_t part = size / 24 * 8;
-    crc = CrcThreeWay(crc, data, part);
-    data += 3 * part;
-    size -= 3 * part;
-  }
+  for (; size >= 3 * kPart; size -= 3 * kPart, data += 3 * kPart) crc = CrcThreeWay(crc, data);
   return CrcHardware(crc, data, size);
 }
 

@@ -17,6 +17,7 @@ void BindCall(pybind11::module_& m);
 void BindFormats(pybind11::module_& m);
 void BindSparse(pybind11::module_& m);
 void BindCompress(pybind11::module_& m);
+void BindPlan(pybind11::module_& m);
 
 // The DType whose name is NumPy's name of an array's dtype; throws Error for other dtypes.
 DType DTypeOf(const pybind11::array& array);

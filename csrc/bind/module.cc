@@ -23,4 +23,5 @@ PYBIND11_MODULE(_core, m) {
   planish::BindFormats(m);
   planish::BindSparse(m);
   planish::BindCompress(m);
+  planish::BindPlan(m);
 }

@@ -1,7 +1,7 @@
 """Types of the native half (csrc/bind); what each function does is in its docstring: `help(planish._core)`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 # None, or (buffer, byte offset, index into DTYPES, shape, byte strides).
 _View: TypeAlias = tuple[int, int, int, Sequence[int], Sequence[int]] | None
 _Array: TypeAlias = NDArray[Any]
+_Packed = TypeVar("_Packed")
 _Attrs: TypeAlias = Mapping[str, Any]  # values: int, float, str, or sequences of numbers
 
 DTYPES: tuple[str, ...]
@@ -116,3 +117,20 @@ def codebook_pays(
 
 # Clustering.
 def kmeans1d(values: NDArray[np.floating[Any]], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+# Plans.
+def read_plan(
+    table: Memory,
+    tensors: int,
+    constants: Memory,
+    types: list[tuple[str, int, int, bool] | tuple[np.dtype[Any], tuple[int, ...]]],
+    packed: Callable[[Memory, str, int], _Packed],
+) -> tuple[
+    list[tuple[int, int, int]],
+    list[int],
+    list[int],
+    list[tuple[int, ...]],
+    list[tuple[int, ...]],
+    tuple[int, ...],
+    dict[int, NDArray[Any] | _Packed],
+]: ...

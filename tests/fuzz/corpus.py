@@ -48,13 +48,13 @@ def plans() -> list[bytes]:
 
 def plan_of(model: onnx.ModelProto, form: str = "auto") -> bytes:
     """A plan of a model, in memory; empty where it cannot be one."""
-    from planish import plan
+    from planish.plan.writer import serialise
 
     try:
         lowered = planish.InferenceSession(model, planish.SessionOptions(weight_format=form)).lowered
     except planish.PlanishError:
         return b""
-    return b"".join(plan._serialise(lowered, [], {}))
+    return b"".join(serialise(lowered))
 
 
 def branches() -> onnx.ModelProto:

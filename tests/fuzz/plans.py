@@ -1,18 +1,25 @@
-"""Mutated plans: bytes flipped with stale checksums, and manifests, tables and weights edited with sound ones."""
+"""Mutated plans: bytes flipped with stale checksums, and what they say, manifests, tables and weights edited with sound
+ones."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import struct
+from functools import cache
 from typing import Any
 
+import numpy as np
+
 import planish
-from planish import _core, plan
+from planish import _core
+from planish.plan import sections as plan_sections
+from planish.plan.writer import FORMATS
 from planish.steps import KINDS
 from tests.fuzz import corpus
 from tests.fuzz.case import Case, Reach, Rng, chance, options, pick
 from tests.fuzz.feeds import feeds_for
+from tests.plan_document import assemble, decode, encode
 
 #: What is put in the place of a number.
 NUMBERS = (0, 1, -1, 2, 3, 7, 8, 16, 63, 64, 255, 256, 4096, 65535, 1 << 20, (1 << 31) - 1, 1 << 31, 1 << 40,
@@ -30,20 +37,10 @@ class Plans:
         data = pick(rng, corpus.plans())
         if chance(rng, 0.1):
             return Case(flipped(rng, data), ".plan", "bytes", {"sound": False})
-        manifest, constants = split(data)
-        if chance(rng, 0.15):
-            constants = flipped(rng, constants, cut=False)
-        if chance(rng, 0.05):
-            text = flipped(rng, json.dumps(manifest).encode(), cut=False).decode("latin1")
-        else:
-            for _ in range(int(rng.geometric(0.5))):
-                with contextlib.suppress(TypeError, IndexError, KeyError, AttributeError):  # mutated beyond mutating
-                    mutate_manifest(rng, manifest)
-            text = json.dumps(manifest)
-        made = join(text.encode(), constants)
+        made, note = mutated_sections(rng, data) if chance(rng, 0.2) else mutated_document(rng, data)
         if chance(rng, 0.03):
-            made = mutate_table(rng, made)
-        return Case(made, ".plan", text[:2000], {"sound": True})
+            made = mutate_list(rng, made)
+        return Case(made, ".plan", note[:2000], {"sound": True})
 
     def run(self, case: Case, rng: Rng, reach: Reach) -> None:
         if case.extra["sound"]:
@@ -58,21 +55,73 @@ class Plans:
         reach("ran")
 
 
-def split(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """A sound plan's manifest, the caller's own, and constants."""
-    if data not in _texts:
-        sections = plan._sections("seed", _core.Memory.copy_of(data))
-        _texts[data] = bytes(sections[plan._MANIFEST]), bytes(sections[plan._CONSTANTS])
-    text, constants = _texts[data]
+def mutated_document(rng: Rng, data: bytes) -> tuple[bytes, str]:
+    """A plan whose steps, ports, attributes or constants are edited, and its document."""
+    while True:
+        document, constants = explicit(data)
+        if chance(rng, 0.15):
+            constants = flipped(rng, constants, cut=False)
+        with contextlib.suppress(
+            TypeError, IndexError, KeyError, AttributeError, ValueError
+        ):  # mutated beyond mutating
+            for _ in range(int(rng.geometric(0.5))):
+                mutate_document(rng, document)
+            return encode(document, constants), json.dumps(document)
+
+
+def mutated_sections(rng: Rng, data: bytes) -> tuple[bytes, str]:
+    """A plan whose manifest or table is edited as it is stored, and a word on it."""
+    manifest, table, constants = sections(data)
+    kind = rng.integers(3)
+    if kind == 0:
+        return assemble(flipped(rng, manifest, cut=False), table, constants), "bytes of the manifest"
+    if kind == 1:
+        tree = json.loads(manifest)
+        for _ in range(int(rng.geometric(0.5))):
+            mutate_leaf(rng, tree)
+        return assemble(json.dumps(tree).encode(), table, constants), "leaves of the manifest"
+    if chance(rng, 0.2):
+        return assemble(manifest, flipped(rng, table), constants), "bytes of the table"
+    return assemble(manifest, mutated_table(rng, table), constants), "numbers of the table"
+
+
+def mutated_table(rng: Rng, table: bytes) -> bytes:
+    """Numbers changed, mostly a little; or one inserted, or dropped."""
+    numbers = np.frombuffer(table, "<i4").tolist()
+    for _ in range(int(rng.geometric(0.5))):
+        at = int(rng.integers(len(numbers)))
+        edit = rng.integers(8)
+        if edit == 0:
+            del numbers[at]
+        elif edit == 1:
+            numbers.insert(at, int(rng.integers(-1, 64)))
+        elif edit == 2:
+            numbers[at] = int(pick(rng, (-1, 0, 1 << 24, (1 << 31) - 1, -(1 << 31), 1 << 30)))
+        elif edit == 3:
+            other = int(rng.integers(len(numbers)))
+            numbers[at], numbers[other] = numbers[other], numbers[at]
+        else:
+            numbers[at] = max(-(1 << 31), min(numbers[at] + int(pick(rng, (-2, -1, 1, 2))), (1 << 31) - 1))
+    return np.array(numbers, "<i4").tobytes()
+
+
+@cache
+def sections(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Manifest, table and constants of a sound plan."""
+    parts = plan_sections.split("seed", _core.Memory.copy_of(data))
+    return tuple(bytes(parts[kind]) for kind in (plan_sections.MANIFEST, plan_sections.TABLE, plan_sections.CONSTANTS))
+
+
+def explicit(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """A sound plan's document, the caller's own, and constants."""
+    text, constants = _explicit(data)
     return json.loads(text), constants
 
 
-_texts: dict[bytes, tuple[bytes, bytes]] = {}
-
-
-def join(manifest: bytes, constants: bytes) -> bytes:
-    """A plan with sound checksums."""
-    return b"".join(plan._assemble(manifest, [constants], len(constants)))
+@cache
+def _explicit(data: bytes) -> tuple[str, bytes]:
+    document, constants = decode(data)
+    return json.dumps(document), constants
 
 
 def flipped(rng: Rng, data: bytes, cut: bool = True) -> bytes:
@@ -86,38 +135,40 @@ def flipped(rng: Rng, data: bytes, cut: bool = True) -> bytes:
     return bytes(changed)
 
 
-def mutate_table(rng: Rng, data: bytes) -> bytes:
-    """A field of the header or of the table of sections changed, and the header's checksum made to fit."""
+def mutate_list(rng: Rng, data: bytes) -> bytes:
+    """A field of the header or of the list of sections changed, and the header's checksum made to fit."""
     changed = bytearray(data)
-    start, size = plan._HEADER.size, plan._HEADER.size + 2 * plan._ENTRY.size
+    start, size = plan_sections.HEADER.size, plan_sections.HEADER.size + 3 * plan_sections.ENTRY.size
     at = int(rng.integers(12, size - 8))
     value = pick(rng, [n for n in NUMBERS if isinstance(n, int)]) & (1 << 64) - 1
     struct.pack_into("<Q", changed, at, value)
     count = struct.unpack_from("<I", changed, 12)[0]
-    end = min(len(changed), start + min(count, 64) * plan._ENTRY.size)
-    crc = plan._crc(bytes(changed[: plan._CRC_AT]) + bytes(4) + bytes(changed[plan._CRC_AT + 4 : end]))
-    struct.pack_into("<I", changed, plan._CRC_AT, crc)
+    end = min(len(changed), start + min(count, 64) * plan_sections.ENTRY.size)
+    crc = plan_sections.crc32c(
+        bytes(changed[: plan_sections.CRC_AT]) + bytes(4) + bytes(changed[plan_sections.CRC_AT + 4 : end])
+    )
+    struct.pack_into("<I", changed, plan_sections.CRC_AT, crc)
     return bytes(changed)
 
 
-# -- manifests ---------------------------------------------------------------------------------------------------------
+# -- documents ---------------------------------------------------------------------------------------------------------
 
 
-def mutate_manifest(rng: Rng, manifest: dict[str, Any]) -> None:
+def mutate_document(rng: Rng, document: dict[str, Any]) -> None:
     """One edit in place."""
-    steps = all_steps(manifest["steps"])
+    steps = all_steps(document["steps"])
     if not steps or chance(rng, 0.25):
-        mutate_leaf(rng, manifest[pick(rng, ("constants", "inputs", "outputs", "constants"))])
+        mutate_leaf(rng, document[pick(rng, ("constants", "inputs", "outputs", "constants"))])
         return
     step = pick(rng, steps)
     edit = pick(
         rng, (_kind, _attribute, _attribute, _attribute, _attribute, _new_attribute, _operand, _operand, _order)
     )
-    edit(rng, manifest, step)
+    edit(rng, document, step)
 
 
 def all_steps(steps: list[Any]) -> list[Any]:
-    """The steps of a manifest, those of branches included."""
+    """The steps of a document, those of branches included."""
     found = list(steps)
     for step in steps:
         for branch in step[4].get("branches", ()):
@@ -125,28 +176,28 @@ def all_steps(steps: list[Any]) -> list[Any]:
     return found
 
 
-def _kind(rng: Rng, manifest: dict[str, Any], step: list[Any]) -> None:
+def _kind(rng: Rng, document: dict[str, Any], step: list[Any]) -> None:
     other = pick(rng, _every_step())
     step[0] = pick(rng, [*KINDS, "onnx"]) if chance(rng, 0.3) else other[0]
     if chance(rng, 0.7):
         step[4] = {**step[4], **other[4]}
 
 
-def _attribute(rng: Rng, manifest: dict[str, Any], step: list[Any]) -> None:
+def _attribute(rng: Rng, document: dict[str, Any], step: list[Any]) -> None:
     if step[4] and chance(rng, 0.15):
         del step[4][pick(rng, sorted(step[4]))]
     else:
         mutate_leaf(rng, step[4])
 
 
-def _new_attribute(rng: Rng, manifest: dict[str, Any], step: list[Any]) -> None:
+def _new_attribute(rng: Rng, document: dict[str, Any], step: list[Any]) -> None:
     key, value = pick(rng, _every_attribute())
     step[4][key] = json.loads(value)
 
 
-def _operand(rng: Rng, manifest: dict[str, Any], step: list[Any]) -> None:
+def _operand(rng: Rng, document: dict[str, Any], step: list[Any]) -> None:
     operands = step[2 + int(rng.integers(2))]
-    tensor = int(rng.integers(-1, manifest["tensors"])) if chance(rng, 0.9) else pick(rng, NUMBERS)
+    tensor = int(rng.integers(-1, document["tensors"])) if chance(rng, 0.9) else pick(rng, NUMBERS)
     if operands and chance(rng, 0.7):
         operands[int(rng.integers(len(operands)))] = tensor
     elif operands and chance(rng, 0.5):
@@ -155,8 +206,8 @@ def _operand(rng: Rng, manifest: dict[str, Any], step: list[Any]) -> None:
         operands.insert(int(rng.integers(len(operands) + 1)), tensor)
 
 
-def _order(rng: Rng, manifest: dict[str, Any], step: list[Any]) -> None:
-    steps = manifest["steps"]
+def _order(rng: Rng, document: dict[str, Any], step: list[Any]) -> None:
+    steps = document["steps"]
     i, j = (int(n) for n in rng.integers(len(steps), size=2))
     kind = rng.integers(3)
     if kind == 0:
@@ -165,9 +216,9 @@ def _order(rng: Rng, manifest: dict[str, Any], step: list[Any]) -> None:
         del steps[i]
     else:  # a copy that makes new tensors, of another input
         copy = json.loads(json.dumps(steps[i]))
-        copy[3] = list(range(manifest["tensors"], manifest["tensors"] + len(copy[3])))
-        manifest["tensors"] += len(copy[3])
-        manifest["outputs"][0]["tensor"] = copy[3][0] if copy[3] else 0
+        copy[3] = list(range(document["tensors"], document["tensors"] + len(copy[3])))
+        document["tensors"] += len(copy[3])
+        document["outputs"][0]["tensor"] = copy[3][0] if copy[3] else 0
         steps.append(copy)
 
 
@@ -209,7 +260,7 @@ _pool: dict[str, list[Any]] = {}
 
 def _every_step() -> list[Any]:
     if "steps" not in _pool:
-        _pool["steps"] = [s for data in corpus.plans() for s in all_steps(split(data)[0]["steps"])]
+        _pool["steps"] = [s for data in corpus.plans() for s in all_steps(explicit(data)[0]["steps"])]
     return _pool["steps"]
 
 
@@ -229,7 +280,7 @@ def _kernels() -> list[tuple[str, str]]:
 def _every_text() -> list[str]:
     if "texts" not in _pool:
         texts: set[str] = {"", "float64", "bfloat16", "uint16", "int16", "str", "SAME_UPPER", "reference"}
-        texts.update(plan.FORMATS)
+        texts.update(FORMATS)
 
         def collect(value: Any) -> None:
             if isinstance(value, str) and len(value) < 40:
@@ -238,6 +289,6 @@ def _every_text() -> list[str]:
                 collect(inner)
 
         for data in corpus.plans():
-            collect(split(data)[0])
+            collect(explicit(data)[0])
         _pool["texts"] = sorted(texts)
     return _pool["texts"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import struct
 import subprocess
@@ -16,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import planish
 from planish import _core, plan
+from tests.plan_document import decode, encode
 
 GARBAGE = {"node": "AAAA", "op": "Relu", "opset": 21, "captured": []}
 RELU = base64.b64encode(helper.make_node("Relu", ["a"], ["b"]).SerializeToString()).decode()
@@ -113,7 +113,6 @@ def test_every_single_byte_matters(exported):
 
 
 def test_a_plan_for_an_isa_that_the_machine_lacks(exported, tmp_path):
-    from planish import _core
 
     session, _ = exported
     lacking = sorted(set(_core.built_isas()) - set(_core.cpu_isas()))
@@ -166,7 +165,8 @@ def test_an_output_that_cannot_be_written(exported):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda m: m["steps"][0][4].update(branches=[{}]),
+        lambda m: m["steps"][0][4].update(branches=[{"inputs": [], "outputs": [], "steps": []}]),
+        lambda m: m["steps"][0][4].update(kernels={"branches": 1}, branches=[]) or m["steps"][0].__setitem__(0, "if"),
         lambda m: m["steps"][0][4].update(_evaluator=[1]),
         lambda m: m["steps"][0].__setitem__(0, "onnx"),
         lambda m: m["steps"][0].__setitem__(slice(0, 5), ["onnx", "s", [0], m["steps"][0][3], GARBAGE]),
@@ -199,6 +199,7 @@ def test_an_output_that_cannot_be_written(exported):
     ],
     ids=[
         "branches",
+        "no branches",
         "private",
         "no node",
         "no protobuf",
@@ -225,7 +226,7 @@ def test_an_output_that_cannot_be_written(exported):
         "opset",
     ],
 )
-def test_a_manifest_with_sound_checksums_and_wrong_contents_is_an_error(exported, change):
+def test_a_plan_with_sound_checksums_and_wrong_contents_is_an_error(exported, change):
     _, path = exported
     dtype = []
     damaged = altered(path, lambda m: (change(m), dtype.append(m["inputs"][0]["dtype"])))
@@ -236,12 +237,10 @@ def test_a_manifest_with_sound_checksums_and_wrong_contents_is_an_error(exported
 
 
 def altered(path, change) -> bytes:
-    """The plan's bytes with another manifest, under sound checksums."""
-    sections = plan._sections(str(path), _core.Memory.map_file(str(path)))
-    manifest = json.loads(bytes(sections[plan._MANIFEST]))
-    change(manifest)
-    constants = bytes(sections[plan._CONSTANTS])
-    return b"".join(plan._assemble(json.dumps(manifest).encode(), [constants], len(constants)))
+    """The plan's bytes with other contents, under sound checksums."""
+    document, constants = decode(path.read_bytes())
+    change(document)
+    return encode(document, constants)
 
 
 LOOP = """<ir_version: 8, opset_import: ["" : 17]> g (int64 n, float[4] x) => (float[4] y, float[k,4] s) {

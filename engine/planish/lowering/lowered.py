@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,7 @@ class Step:
         return f"node '{self.name}' ({self.origin or self.kind}{operands and f' on {operands}'})"
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """Weights in a kernel's own format: `memory` as bytes, `format` its name, `logical` the dense array's byte size."""
 
     memory: _core.Memory

@@ -1,0 +1,182 @@
+"""Reads the sections of a plan into a lowered model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from planish import _core
+from planish.errors import PlanError, PlanishError
+from planish.lowering.lowered import ABSENT, Lowered, Packed, Port, Step, captured_by
+from planish.plan.sections import CONSTANTS, MANIFEST, TABLE
+from planish.plan.writer import FORMATS
+from planish.runtime.control import fits_body
+from planish.runtime.view import numpy_dtype
+from planish.steps import KINDS
+
+Array = npt.NDArray[Any]
+_CONTROL = ("if", "loop", "scan", "sequence_map")
+
+
+def read(where: str, sections: Mapping[int, _core.Memory]) -> Lowered:
+    """The lowered model; constants share their section's memory.
+
+    Raises PlanError where a number is out of range, and for contents of wrong types or lengths whatever they lead to.
+    """
+    manifest = json.loads(str(sections[MANIFEST], "utf-8"))
+    reader = _Reader(where, manifest)
+    reader.check_isa()
+    tensors, types = manifest["tensors"], [reader.type(entry) for entry in manifest["types"]]
+    table = _core.Memory.copy_of(sections[TABLE])  # what was checked must not change
+    try:
+        columns = _core.read_plan(table, tensors, sections[CONSTANTS], types, Packed)
+    except PlanishError as error:
+        raise PlanError(f"{where}: {error}") from None
+    return reader.read(*columns)
+
+
+class _Reader:
+    """Turns a manifest, and the columns of a table that were checked, into a Lowered."""
+
+    def __init__(self, where: str, manifest: dict[str, Any]) -> None:
+        self.where = where
+        self.manifest = manifest
+        self.lowered = Lowered(notes=[str(n) for n in manifest["notes"]])
+
+    def damaged(self, what: str) -> PlanError:
+        return PlanError(f"{self.where}: {what} is out of range; the plan is damaged, export it again")
+
+    def read(
+        self,
+        graphs: list[tuple[int, int, int]],
+        operations: list[int],
+        nested: list[int],
+        inputs: list[tuple[int, ...]],
+        outputs: list[tuple[int, ...]],
+        ports: tuple[int, ...],
+        constants: dict[int, Array | Packed],
+    ) -> Lowered:
+        """The columns are those of _core.read_plan."""
+        lowered = self.lowered
+        lowered.names, lowered.constants = [""] * self.manifest["tensors"], constants
+        lowered.defaults = [self.port(entry, 0) for entry in self.manifest["defaults"]]
+        self.steps = zip(self.all_steps(operations, inputs, outputs), nested, strict=True)
+        self.graphs = zip(graphs, self.manifest["graphs"], strict=True)
+        self.ports = iter(ports)
+        self.fill(lowered)
+        if len({p.name for p in lowered.inputs}) < len(lowered.inputs):
+            raise self.damaged("an input's name")
+        if any(isinstance(constants.get(p.tensor), Packed) for p in lowered.outputs):
+            raise self.damaged("an output")
+        return lowered
+
+    def check_isa(self) -> None:
+        isas = [str(n) for n in self.manifest["isas"]]
+        usable = _core.usable_isas()
+        if isas and not set(isas) & set(usable):
+            raise PlanError(
+                f"{self.where}: made for {', '.join(isas)}, which this machine lacks (it has {', '.join(usable)}); "
+                f"export with --isa {usable[-1]}"
+            )
+
+    def type(self, entry: dict[str, Any]) -> tuple[str, int, int, bool] | tuple[np.dtype[Any], tuple[int, ...]]:
+        """Of constants, as _core.read_plan takes it."""
+        if "format" in entry:
+            form, version = entry["format"], entry["version"]
+            if FORMATS.get(form) != version:
+                raise PlanError(
+                    f"{self.where}: weights packed as {form} version {version}, which this planish does not read; "
+                    "export it again"
+                )
+            # What becomes an address is copied: it must not change once validated.
+            return form, entry["size"], int(entry["logical"]), form.startswith(("csr", "block"))
+        if entry["dtype"] not in _core.DTYPES:
+            raise self.damaged("a constant's type")
+        return numpy_dtype(entry["dtype"]), tuple(entry["shape"])
+
+    def all_steps(
+        self, operations: list[int], inputs: list[tuple[int, ...]], outputs: list[tuple[int, ...]]
+    ) -> list[Step]:
+        """The steps of all graphs, without those nested in them."""
+        names, origins = self.manifest["names"], self.manifest["origins"]
+        if not {*map(type, names), *map(type, origins)} <= {str}:
+            raise self.damaged("a step's name")
+        known = self.operations()
+        steps = [
+            Step(kind, name, taken, made, attrs.copy(), origin)
+            for (kind, attrs), name, taken, made, origin in zip(
+                map(known.__getitem__, operations), names, inputs, outputs, origins, strict=True
+            )
+        ]
+        if any(kind == "onnx" for kind, _ in known):
+            packed = {t for t, value in self.lowered.constants.items() if isinstance(value, Packed)}
+            for step in steps:
+                if step.kind == "onnx" and not packed.isdisjoint(step.inputs):
+                    raise self.damaged(f"an input of step '{step.name}'")
+        return steps
+
+    def operations(self) -> list[tuple[str, dict[str, Any]]]:
+        """Distinct kinds and attributes of steps."""
+        attributes = self.manifest["attributes"]
+        if any(name.startswith("_") or name == "branches" for name, _ in attributes):  # what is not of the file
+            raise self.damaged("an attribute's name")
+        made = [(kind, dict(map(attributes.__getitem__, numbers))) for kind, *numbers in self.manifest["operations"]]
+        for kind, attrs in made:
+            if kind == "onnx":
+                texts = [attrs["node"], attrs["op"], *attrs["captured"]]  # which no kernel validates
+                if not isinstance(attrs["opset"], int) or not all(isinstance(text, str) for text in texts):
+                    raise self.damaged("an attribute of 'onnx'")
+            elif kind not in KINDS:
+                raise PlanError(
+                    f"{self.where}: steps of unknown kind '{kind}'; the plan is of another version, export it again"
+                )
+        return made
+
+    # -- graphs --------------------------------------------------------------------------------------------------------
+
+    def fill(self, graph: Lowered) -> None:
+        """Gives a graph its ports and steps: those that come next."""
+        (inputs, outputs, count), entry = next(self.graphs)
+        graph.inputs = [self.port(*port) for port in zip(entry["inputs"], islice(self.ports, inputs), strict=True)]
+        graph.outputs = [self.port(*port) for port in zip(entry["outputs"], islice(self.ports, outputs), strict=True)]
+        for step, nested in islice(self.steps, count):
+            if nested or step.kind in _CONTROL:
+                step.attrs["branches"] = [self.nested_graph() for _ in range(nested)]
+                if not self.is_sound(step):
+                    raise self.damaged(f"step '{step.name}'")
+            graph.steps.append(step)
+
+    def nested_graph(self) -> Lowered:
+        inner = Lowered(constants=self.lowered.constants, names=self.lowered.names)
+        self.fill(inner)
+        return inner
+
+    def port(self, entry: dict[str, Any], tensor: int) -> Port:
+        shape, labels = entry["shape"], entry["labels"]
+        if shape is not None and not all(map(_is_dim, shape)):
+            raise self.damaged("a shape")
+        if labels and not (all(type(v) is int for v in labels) or all(isinstance(v, str) for v in labels)):
+            raise self.damaged("an output's labels")
+        dims = None if shape is None else tuple(shape)
+        return Port(str(entry["name"]), str(entry["dtype"]), dims, tensor, tuple(labels))
+
+    def is_sound(self, step: Step) -> bool:
+        """Whether the graphs inside control flow have the inputs and outputs that its kind demands, and a loop's body
+        reads nothing from outside that is no input of the loop."""
+        branches = step.attrs["branches"]
+        if step.kind == "if":
+            return len(branches) == 2 and all(len(b.outputs) == len(step.outputs) and not b.inputs for b in branches)
+        if step.kind not in _CONTROL or len(branches) != 1:
+            return False
+        captured = set(captured_by(branches[0], self.lowered.constants))
+        return captured <= set(step.inputs) - {ABSENT} and fits_body(step)
+
+
+def _is_dim(d: Any) -> bool:
+    """Whether it is a size, the name of one, or nothing."""
+    return d is None or type(d) is str or (type(d) is int and d >= 0)
