@@ -1,9 +1,8 @@
 """Plans as documents that tests can edit: what manifest and table say, written out step by step.
 
-A document is {isas, tensors, notes, inputs, outputs, defaults, steps, constants}. A port is {name, dtype, shape,
-labels, tensor}, a step is [kind, name, inputs, outputs, attributes, origin]; of control flow, the attribute `branches`
-is a list of {inputs, outputs, steps}. A constant is {tensor, offset, …} with dtype and shape, or format, version, size
-and logical.
+A document is {isas, tensors, notes, formats, inputs, outputs, defaults, steps, constants}. A port is {name, dtype,
+shape, labels, tensor}, a step is [kind, name, inputs, outputs, attributes, origin]; of control flow, the attribute
+`branches` is a list of {inputs, outputs, steps}. A constant is {tensor, offset, type}, with a type of the manifest.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from planish.plan import sections
 
 Document = dict[str, Any]
 _MOST = (1 << 31) - 1
+_FIELDS = ("name", "dtype", "shape", "labels")
 
 
 def decode(data: bytes) -> tuple[Document, bytes]:
@@ -59,16 +59,16 @@ class _Decoder:
 
     def document(self) -> Document:
         types = self.manifest["types"]
-        constants = [{"tensor": t, "offset": start * 64, **types[kind]} for t, kind, start in self.constant_rows]
-        kept = {key: self.manifest[key] for key in ("isas", "tensors", "notes")}
-        defaults = [{**port, "tensor": 0} for port in self.manifest["defaults"]]
+        constants = [
+            {"tensor": t, "offset": start * 64, "type": list(types[kind])} for t, kind, start in self.constant_rows
+        ]
+        kept = {key: self.manifest[key] for key in ("isas", "tensors", "notes", "formats")}
+        defaults = [_port_of(port, 0) for port in self.manifest["defaults"]]
         return {**kept, "defaults": defaults, "constants": constants, **self.graph()}
 
     def graph(self) -> dict[str, Any]:
         inputs, outputs, steps = next(self.graph_rows)
-        entry = next(self.graphs)
-        taken = [{**port, "tensor": next(self.ports)} for port in entry["inputs"]]
-        made = [{**port, "tensor": next(self.ports)} for port in entry["outputs"]]
+        taken, made = ([_port_of(port, next(self.ports)) for port in ports] for ports in next(self.graphs))
         assert (len(taken), len(made)) == (inputs, outputs)
         return {"inputs": taken, "outputs": made, "steps": [self.step() for _ in range(steps)]}
 
@@ -104,14 +104,15 @@ class _Encoder:
             offset = constant["offset"]
             start = offset // 64 if type(offset) is int else offset
             self.rows[2].append((constant["tensor"], len(self.types), start))
-            self.types.append({key: value for key, value in constant.items() if key not in ("tensor", "offset")})
-        rest = {key: value for key, value in document.items() if key not in ("inputs", "outputs", "steps", "constants")}
+            self.types.append(constant["type"])
+        rest = {key: document[key] for key in ("isas", "tensors", "notes", "formats")}
+        rest["defaults"] = list(map(_fields, document["defaults"]))
         lists = {"graphs": self.graphs, "attributes": self.attributes, "operations": self.operations}
         return {**rest, **lists, "names": self.names, "origins": self.origins, "types": self.types}
 
     def graph(self, graph: Document) -> None:
         inputs, outputs = graph["inputs"], graph["outputs"]
-        self.graphs.append({"inputs": inputs, "outputs": outputs})
+        self.graphs.append([list(map(_fields, inputs)), list(map(_fields, outputs))])
         self.rows[0].append((len(inputs), len(outputs), len(graph["steps"])))
         self.ports += [port["tensor"] for port in (*inputs, *outputs)]
         for step in graph["steps"]:
@@ -138,6 +139,14 @@ class _Encoder:
             for row in rows:
                 yield from map(_number, row)
         yield from map(_number, (*self.ports, *self.operands))
+
+
+def _port_of(fields: list[Any], tensor: int) -> dict[str, Any]:
+    return {**dict(zip(_FIELDS, fields, strict=True)), "tensor": tensor}
+
+
+def _fields(port: dict[str, Any]) -> list[Any]:
+    return [port[field] for field in _FIELDS]
 
 
 def _number(value: Any) -> int:

@@ -47,13 +47,13 @@ ConstantType ToConstantType(const py::handle& entry) {
   if (fields.size() == 4) {
     type.bytes = ToInt64(fields[1]);
     type.format = fields[0];
-    type.logical = fields[2];
+    type.logical = py::int_(ToInt64(fields[2]));
     type.copied = fields[3].cast<bool>();
     return type;
   }
   type.dtype = fields[0].cast<py::dtype>();
   type.bytes = type.dtype.itemsize();
-  for (const py::handle& number : fields[1].cast<py::tuple>()) {
+  for (const py::handle& number : fields[1].cast<py::list>()) {
     const int64_t size = ToInt64(number);
     Check(size >= 0, "a constant's shape: a negative size; the plan is damaged, export it again");
     type.bytes = CheckedMul(type.bytes, size);

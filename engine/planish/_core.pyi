@@ -123,7 +123,7 @@ def read_plan(
     table: Memory,
     tensors: int,
     constants: Memory,
-    types: list[tuple[str, int, int, bool] | tuple[np.dtype[Any], tuple[int, ...]]],
+    types: list[tuple[str, int, int, bool] | tuple[np.dtype[Any], list[int]]],
     packed: Callable[[Memory, str, int], _Packed],
 ) -> tuple[
     list[tuple[int, int, int]],

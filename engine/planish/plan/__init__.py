@@ -11,13 +11,16 @@ Section 1, the manifest, is JSON: what is text, or rare.
 
     isas        instruction sets, one of which the machine must have; none: any machine
     tensors     how many there are; they have numbers from 0 on
-    graphs      the model, and the graphs of control flow behind the one that has their step: {inputs, outputs: ports}
+    graphs      the model, and the graphs of control flow behind the one that has their step: [inputs, outputs]; each
+                is [name, dtype, shape, labels]
     attributes  distinct [name, value] of steps
     operations  distinct [kind, number of attribute, …] of steps
     names, origins
                 of every step, those of nested graphs behind the step that has them
-    types       distinct types of constants: {dtype, shape}, or {format, version, size, logical} of packed weights
-    defaults    ports of inputs that were left at their default values
+    formats     of packed weights, and the version of each
+    types       distinct types of constants: [dtype, size of axis, …], or of packed weights [format, bytes, bytes as a
+                dense array]
+    defaults    inputs that were left at their default values
     notes       decisions made at lowering, for `planish inspect`
 
 Section 2 holds the constants' bytes. Section 3, the table, is int32 numbers: what there is much of. How many graphs,

@@ -20,6 +20,7 @@ from planish.runtime.view import numpy_dtype
 from planish.steps import KINDS
 
 Array = npt.NDArray[Any]
+_ConstantType = tuple[str, int, int, bool] | tuple[np.dtype[Any], list[int]]
 _CONTROL = ("if", "loop", "scan", "sequence_map")
 
 
@@ -31,10 +32,10 @@ def read(where: str, sections: Mapping[int, _core.Memory]) -> Lowered:
     manifest = json.loads(str(sections[MANIFEST], "utf-8"))
     reader = _Reader(where, manifest)
     reader.check_isa()
-    tensors, types = manifest["tensors"], [reader.type(entry) for entry in manifest["types"]]
+    reader.check_formats()
     table = _core.Memory.copy_of(sections[TABLE])  # what was checked must not change
     try:
-        columns = _core.read_plan(table, tensors, sections[CONSTANTS], types, Packed)
+        columns = _core.read_plan(table, manifest["tensors"], sections[CONSTANTS], reader.types(), Packed)
     except PlanishError as error:
         raise PlanError(f"{where}: {error}") from None
     return reader.read(*columns)
@@ -84,20 +85,28 @@ class _Reader:
                 f"export with --isa {usable[-1]}"
             )
 
-    def type(self, entry: dict[str, Any]) -> tuple[str, int, int, bool] | tuple[np.dtype[Any], tuple[int, ...]]:
-        """Of constants, as _core.read_plan takes it."""
-        if "format" in entry:
-            form, version = entry["format"], entry["version"]
+    def check_formats(self) -> None:
+        for form, version in self.manifest["formats"].items():
             if FORMATS.get(form) != version:
                 raise PlanError(
                     f"{self.where}: weights packed as {form} version {version}, which this planish does not read; "
                     "export it again"
                 )
-            # What becomes an address is copied: it must not change once validated.
-            return form, entry["size"], int(entry["logical"]), form.startswith(("csr", "block"))
-        if entry["dtype"] not in _core.DTYPES:
-            raise self.damaged("a constant's type")
-        return numpy_dtype(entry["dtype"]), tuple(entry["shape"])
+
+    def types(self) -> list[_ConstantType]:
+        """Those of constants, as _core.read_plan takes them, and checks the numbers."""
+        formats = self.manifest["formats"]
+        types: list[_ConstantType] = []
+        for name, *numbers in self.manifest["types"]:
+            if name in formats:
+                size, logical = numbers
+                # What becomes an address is copied: it must not change once validated.
+                types.append((name, size, logical, name.startswith(("csr", "block"))))
+            elif name in _core.DTYPES:
+                types.append((numpy_dtype(name), numbers))
+            else:
+                raise self.damaged("a constant's type")
+        return types
 
     def all_steps(
         self, operations: list[int], inputs: list[tuple[int, ...]], outputs: list[tuple[int, ...]]
@@ -141,9 +150,9 @@ class _Reader:
 
     def fill(self, graph: Lowered) -> None:
         """Gives a graph its ports and steps: those that come next."""
-        (inputs, outputs, count), entry = next(self.graphs)
-        graph.inputs = [self.port(*port) for port in zip(entry["inputs"], islice(self.ports, inputs), strict=True)]
-        graph.outputs = [self.port(*port) for port in zip(entry["outputs"], islice(self.ports, outputs), strict=True)]
+        (inputs, outputs, count), (taken, given) = next(self.graphs)
+        graph.inputs = [self.port(*port) for port in zip(taken, islice(self.ports, inputs), strict=True)]
+        graph.outputs = [self.port(*port) for port in zip(given, islice(self.ports, outputs), strict=True)]
         for step, nested in islice(self.steps, count):
             if nested or step.kind in _CONTROL:
                 step.attrs["branches"] = [self.nested_graph() for _ in range(nested)]
@@ -156,14 +165,13 @@ class _Reader:
         self.fill(inner)
         return inner
 
-    def port(self, entry: dict[str, Any], tensor: int) -> Port:
-        shape, labels = entry["shape"], entry["labels"]
+    def port(self, entry: list[Any], tensor: int) -> Port:
+        name, dtype, shape, labels = entry
         if shape is not None and not all(map(_is_dim, shape)):
             raise self.damaged("a shape")
         if labels and not (all(type(v) is int for v in labels) or all(isinstance(v, str) for v in labels)):
             raise self.damaged("an output's labels")
-        dims = None if shape is None else tuple(shape)
-        return Port(str(entry["name"]), str(entry["dtype"]), dims, tensor, tuple(labels))
+        return Port(str(name), str(dtype), None if shape is None else tuple(shape), tensor, tuple(labels))
 
     def is_sound(self, step: Step) -> bool:
         """Whether the graphs inside control flow have the inputs and outputs that its kind demands, and a loop's body

@@ -37,6 +37,7 @@ def serialise(
         "operations": writer.operations.values,
         "names": writer.names,
         "origins": writer.origins,
+        "formats": writer.formats,
         "types": writer.types.values,
         "defaults": [_port(p) for p in lowered.defaults],
         "notes": lowered.notes,
@@ -63,9 +64,10 @@ class _Writer:
     """Takes a lowered model apart into the lists of the manifest and the rows of the table."""
 
     def __init__(self) -> None:
-        self.graphs: list[dict[str, Any]] = []
+        self.graphs: list[list[Any]] = []
         self.attributes = _Distinct()
         self.operations = _Distinct()
+        self.formats: dict[str, int] = {}
         self.types = _Distinct()
         self.names: list[str] = []
         self.origins: list[str] = []
@@ -76,8 +78,7 @@ class _Writer:
         self.operands: list[int] = []
 
     def add_graph(self, graph: Lowered, shapes: Mapping[str, Sequence[int]]) -> None:
-        inputs = [_port(p) | ({"shape": list(shapes[p.name])} if p.name in shapes else {}) for p in graph.inputs]
-        self.graphs.append({"inputs": inputs, "outputs": [_port(p) for p in graph.outputs]})
+        self.graphs.append([[_port(p, shapes) for p in graph.inputs], [_port(p) for p in graph.outputs]])
         self.graph_rows.append((len(graph.inputs), len(graph.outputs), len(graph.steps)))
         self.ports += [p.tensor for p in (*graph.inputs, *graph.outputs)]
         for step in graph.steps:
@@ -100,11 +101,11 @@ class _Writer:
         for tensor, value in constants.items():
             if isinstance(value, Packed):
                 data = bytes(value.memory)
-                packed = {"format": value.format, "version": FORMATS[value.format]}
-                kind = self.types.number({**packed, "size": len(data), "logical": value.logical})
+                self.formats[value.format] = FORMATS[value.format]
+                kind = self.types.number([value.format, len(data), value.logical])
             else:
                 data = value.tobytes()
-                kind = self.types.number({"dtype": value.dtype.name, "shape": list(value.shape)})
+                kind = self.types.number([value.dtype.name, *value.shape])
             self.constant_rows.append((tensor, kind, len(blocks) // ALIGN))
             blocks += data
             blocks += bytes(-len(data) % ALIGN)
@@ -116,13 +117,9 @@ class _Writer:
         return np.fromiter(numbers, "<i4").tobytes()
 
 
-def _port(port: Port) -> dict[str, Any]:
-    return {
-        "name": port.name,
-        "dtype": port.dtype,
-        "shape": None if port.shape is None else list(port.shape),
-        "labels": list(port.labels),
-    }
+def _port(port: Port, shapes: Mapping[str, Sequence[int]] | None = None) -> list[Any]:
+    shape = (shapes or {}).get(port.name, port.shape)
+    return [port.name, port.dtype, None if shape is None else list(shape), list(port.labels)]
 
 
 def _text(value: Any) -> str:
