@@ -20,10 +20,11 @@ _PAGE = 4096
 _MAX_SECTIONS = 16
 
 
-def assemble(sections: Mapping[int, bytes]) -> list[bytes]:
+def assemble(sections: Mapping[int, bytes | bytearray]) -> list[bytes | bytearray]:
     """The pieces of a file of these sections, in order."""
     end = HEADER.size + len(sections) * ENTRY.size
-    listed, pieces = b"", []
+    listed = b""
+    pieces: list[bytes | bytearray] = []
     for kind, data in sections.items():
         start = end + -end % (_PAGE if kind == CONSTANTS else ALIGN)
         listed += ENTRY.pack(kind, crc32c(data), start, len(data))
@@ -33,7 +34,7 @@ def assemble(sections: Mapping[int, bytes]) -> list[bytes]:
     return [HEADER.pack(MAGIC, VERSION, len(sections), end, crc), listed, *pieces]
 
 
-def crc32c(data: bytes) -> int:
+def crc32c(data: bytes | bytearray) -> int:
     """The checksum of some bytes."""
     return _core.Memory.copy_of(data).crc32c()
 

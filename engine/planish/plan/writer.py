@@ -24,7 +24,7 @@ FORMATS = {
 
 def serialise(
     lowered: Lowered, isas: Sequence[str] = (), shapes: Mapping[str, Sequence[int]] | None = None
-) -> list[bytes]:
+) -> list[bytes | bytearray]:
     """The file's pieces in order. shapes: input name → dims, in the place of the model's own."""
     writer = _Writer()
     writer.add_graph(lowered, shapes or {})
@@ -95,7 +95,7 @@ class _Writer:
         for branch in branches:
             self.add_graph(branch, {})
 
-    def add_constants(self, constants: Mapping[int, Array | Packed]) -> bytes:
+    def add_constants(self, constants: Mapping[int, Array | Packed]) -> bytearray:
         """Their bytes, each padded to a whole number of units."""
         blocks = bytearray()
         for tensor, value in constants.items():
@@ -109,7 +109,7 @@ class _Writer:
             self.constant_rows.append((tensor, kind, len(blocks) // ALIGN))
             blocks += data
             blocks += bytes(-len(data) % ALIGN)
-        return bytes(blocks)
+        return blocks
 
     def table(self) -> bytes:
         rows: tuple[list[Any], ...] = (self.graph_rows, self.step_rows, self.constant_rows)
