@@ -17,6 +17,8 @@ from planish.inspection import inspect_model
 from planish.inspection.result import LayerFacts
 
 _VALUE = re.compile(r"([a-z0-9]+)\[([\d,]*)\]")
+#: Products of F(2×2, 3×3) by those of the sum that it replaces.
+_WINOGRAD = 16 / 36
 _INTEGER_KERNEL = re.compile(r"u8|s8|s16")
 
 
@@ -40,7 +42,8 @@ def roofline(path: Path, shapes: Mapping[str, Sequence[int]], limits: Limits) ->
     for layer in found.layers:
         moved = sum(map(_bytes_of, (*layer.inputs, *layer.outputs))) + (layer.weights.packed if layer.weights else 0)
         arithmetic = _arithmetic(layer)
-        seconds += max(2 * layer.macs / limits.operations[arithmetic], moved / rate)
+        products = layer.macs * (_WINOGRAD if layer.op == "winograd" else 1)
+        seconds += max(2 * products / limits.operations[arithmetic], moved / rate)
         macs += layer.macs
         integer += layer.macs * (arithmetic != "f32")
         safe += layer.macs * (arithmetic == SAFE_PAIRS)

@@ -41,8 +41,8 @@ class SessionOptions:
         one core.
     loop_budget: the same of all iterations that the loops of a run make together; every one counts as 2^20 at least.
         For models from strangers, set the three budgets to what they may cost you.
-    weight_format: auto lets the cost model choose the form of compressed weights; dense, csr, block1x4, block16x4 and
-        codebook force one on the layers that allow it.
+    weight_format: auto lets the cost model choose the form of weights; csr, block1x4, block16x4, codebook (compressed
+        ones) and winograd (of 3 × 3 convolutions) force one on the layers that allow it, dense on all.
     precision: exact computes float layers in float32; fast lets the weights of convolutions and matrix products, and on
         processors with AMX their inputs too, be rounded to bfloat16 (3 digits). A plan keeps what it was exported with.
     kernels: native family → name of the kernel to force, for tests and comparisons (see `planish doctor`).

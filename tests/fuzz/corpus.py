@@ -25,6 +25,7 @@ _FORMS = {
     "block16x4": 'prune = {sparsity = 0.7, pattern = "16x4"}',
     "codebook": 'weights = {codebook = 4, per = "tensor"}',
     "dense": 'weights = "int4"',
+    "winograd": 'prune = {sparsity = 0.1, pattern = "element"}',
 }
 _INT8 = '\nweights = "int8"\nactivations = "uint8"'
 

@@ -1,4 +1,4 @@
-// Every gemm, conv, dwconv and batch_matmul kernel of the registry that this processor can run, against
+// Every gemm, conv, winograd, dwconv and batch_matmul kernel of the registry that this processor can run, against
 // "reference", between guard pages, at sizes around the edges of the vectors: integers bit for bit, floats on
 // whole numbers, which are exact too. Plain C++, so that it also runs under an emulator and under sanitizers,
 // without Python.
@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "compressed_test.h"
 #include "formats/dense.h"
+#include "kernels/winograd/winograd.h"
 #include "runtime/program.h"
 
 namespace planish {
@@ -148,17 +149,23 @@ class Operands {
   }
 
   void AddWeights(const Case& c, int64_t n, int64_t depth) {
-    const DenseShape shape{n, c.taps, depth, c.groups};
+    const DenseShape shape =
+        c.family == "winograd" ? DenseShape{16 * n, 1, depth, 16} : DenseShape{n, c.taps, depth, c.groups};
     Memory packed;
     if (c.family == "dwconv" && c.u8) {
       packed = PackDepthwiseS16(RandomVector<int16_t>(n * c.taps, -128, 127).data(), n, c.taps);
     } else if (c.family == "dwconv") {
       packed = PackDepthwiseF32(RandomVector<float>(n * c.taps, -8, 8).data(), n, c.taps);
+    } else if (c.family == "winograd" && c.u8) {
+      const int64_t bytes = BytesWinogradS16(n, depth);
+      const std::vector<int16_t> w = RandomVector<int16_t>(bytes / 2, -1152, 1152);
+      packed = Memory::Allocate(bytes);
+      std::memcpy(packed.data, w.data(), static_cast<size_t>(bytes));
     } else if (c.u8) {
       packed = PackDenseS8(
           RandomVector<int8_t>(n * c.taps * depth, -c.weight_limit, c.weight_limit - 1).data(), shape);
     } else {
-      const std::vector<float> w = RandomVector<float>(n * c.taps * depth, -8, 8);
+      const std::vector<float> w = RandomVector<float>(shape.outputs * shape.taps * depth, -8, 8);
       packed = c.bf16 ? PackDenseBf16(w.data(), shape) : PackDenseF32(w.data(), shape);
     }
     AddArray(Bytes(std::vector<std::byte>(packed.data, packed.data + packed.size)), DType::kU8, {packed.size},
@@ -238,6 +245,15 @@ std::vector<Case> ConvolutionCases() {
       cases.push_back({"dwconv", u8, y, {1, 7, 9, c}, {1, 7, 9, c}, 9, 1, false, same});
       cases.push_back({"dwconv", u8, y, {1, 7, 37, c}, {1, 4, 19, c}, 9, 1, false, halved});
       cases.push_back({"dwconv", u8, y, {1, 9, 9, c}, {1, 5, 5, c}, 25, 1, false, {{"kernel", {5, 5}}}});
+    }
+    for (const DType y : {DType::kF32, DType::kU8, DType::kS32}) {
+      const std::map<std::string, std::vector<int64_t>> same{{"pads", {1, 1, 1, 1}}};
+      for (const bool u8 : {false, true}) {
+        if (!u8 && y != DType::kF32) continue;
+        cases.push_back({"winograd", u8, y, {1, 7, 9, c}, {1, 7, 9, 33}, 1, 1, false, same});
+        cases.push_back({"winograd", u8, y, {2, 12, 8, c}, {2, 10, 6, 20}, 1, 1, false, {}});
+        cases.push_back({"winograd", u8, y, {1, 3, 4, 33}, {1, 1, 2, c}, 1, 1, false, {}});
+      }
     }
   }
   return cases;

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from planish import _core
 from planish.inspection.result import WeightFacts
 from planish.lowering.lowered import Packed, Step
+from planish.lowering.winograd import ELEMENTS, restored, unpacked_integers
 
 Array = npt.NDArray[Any]
 
@@ -62,11 +63,15 @@ def _values(step: Step, packed: Packed) -> Array | None:
         indices, tables, _ = _core.unpack_codebook(memory)
         return np.asarray(tables.ravel()[indices]) if tables.shape[:2] == (1, 1) else None
     shape = _shape(step)
-    if not shape or form not in _UNPACK:
+    if not shape or (form not in _UNPACK and not form.startswith("winograd")):
         return None
     taps, depth = math.prod(shape[1:-1]), shape[-1]
     if form.startswith("depthwise"):
         return np.asarray(_UNPACK[form](memory, shape[0], taps))
+    if form == "winograd_s16":
+        return unpacked_integers(memory, shape[0], depth)
+    if form == "winograd_f32":
+        return restored(_core.unpack_dense_f32(memory, ELEMENTS * shape[0], 1, depth, ELEMENTS))
     if step.attrs.get("merge_width"):  # the kernel's width is packed as channels
         taps, depth = taps // shape[-2], depth * shape[-2]
     return np.asarray(_UNPACK[form](memory, shape[0], taps, depth, int(step.attrs.get("groups", 1))))

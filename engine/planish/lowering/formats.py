@@ -15,6 +15,14 @@ import numpy.typing as npt
 from planish import _core
 from planish.errors import UsageError
 from planish.lowering.lowered import Packed
+from planish.lowering.winograd import (
+    ELEMENTS,
+    LEAST_PIXELS,
+    packed_integers,
+    transformed,
+    transforms_bytes,
+    transforms_floats,
+)
 
 if TYPE_CHECKING:
     from planish.lowering.builder import Builder
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 #: What SessionOptions.weight_format may name: auto chooses, the others force a form wherever a layer allows it.
-WEIGHT_FORMATS = ("auto", "dense", "csr", "block1x4", "block16x4", "codebook")
+WEIGHT_FORMATS = ("auto", "dense", "csr", "block1x4", "block16x4", "codebook", "winograd")
 #: What SessionOptions.precision may name.
 PRECISIONS = ("exact", "fast")
 #: Outputs and inputs of a block of each sparse form.
@@ -61,15 +69,17 @@ def pack_float(b: Builder, anchor: Anchor) -> int:
         memory = _core.pack_depthwise_f32(np.ascontiguousarray(matrix[:, :, 0]))
         return _constant(b, anchor, Packed(memory, "depthwise_f32", dense.nbytes))
     packed = _compressed(b, anchor, matrix, "f32", dense.nbytes)
-    if packed is None:
-        fast = b.precision == "fast" and _bf16_pays(b.pixels(anchor.node), matrix)
-        pack = _core.pack_dense_bf16 if fast else _core.pack_dense_f32
-        packed = Packed(
-            pack(_merged(anchor, matrix), anchor.groups), "dense_bf16" if fast else "dense_f32", dense.nbytes
-        )
-        if fast:
-            anchor.attrs["bf16"] = 1
-    return _constant(b, anchor, packed)
+    return _constant(b, anchor, _dense_float(b, anchor, matrix) if packed is None else packed)
+
+
+def _dense_float(b: Builder, anchor: Anchor, matrix: Array) -> Packed:
+    if b.precision == "fast" and _bf16_pays(b.pixels(anchor.node), matrix):
+        anchor.attrs["bf16"] = 1
+        return Packed(_core.pack_dense_bf16(_merged(anchor, matrix), anchor.groups), "dense_bf16", matrix.nbytes)
+    if transforms_floats(anchor, b.pixels(anchor.node, unknown=LEAST_PIXELS), b.weight_format):
+        anchor.attrs["family"] = "winograd"
+        return Packed(_core.pack_dense_f32(transformed(matrix), ELEMENTS), "winograd_f32", matrix.nbytes)
+    return Packed(_core.pack_dense_f32(_merged(anchor, matrix), anchor.groups), "dense_f32", matrix.nbytes)
 
 
 def _bf16_pays(pixels: int, matrix: Array) -> bool:
@@ -83,9 +93,15 @@ def _bf16_pays(pixels: int, matrix: Array) -> bool:
 def pack_int(b: Builder, anchor: Anchor, matrix: Array, zero: Array | None) -> int:
     """s8 weights W[N, taps, K] with zero points per output (None: symmetric)."""
     packed = _compressed(b, anchor, matrix, "s8", matrix.size * 4) if zero is None else None
-    if packed is None:
-        packed = Packed(_core.pack_dense_s8(_merged(anchor, matrix), anchor.groups), "dense_s8", matrix.size * 4)
-    return _constant(b, anchor, packed)
+    return _constant(b, anchor, _dense_int(b, anchor, matrix, zero) if packed is None else packed)
+
+
+def _dense_int(b: Builder, anchor: Anchor, matrix: Array, zero: Array | None) -> Packed:
+    pixels = b.pixels(anchor.node, unknown=LEAST_PIXELS)
+    if zero is None and transforms_bytes(anchor, pixels, b.weight_format):
+        anchor.attrs["family"] = "winograd"
+        return Packed(_core.Memory.copy_of(packed_integers(matrix)), "winograd_s16", matrix.size * 4)
+    return Packed(_core.pack_dense_s8(_merged(anchor, matrix), anchor.groups), "dense_s8", matrix.size * 4)
 
 
 def pack_depthwise_int(b: Builder, anchor: Anchor, wide: Array) -> int:

@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 FORMATS = {
     "dense_f32": 1, "dense_bf16": 1, "dense_s8": 1, "depthwise_f32": 1, "depthwise_s16": 1, "csr_f32": 1, "csr_s8": 1,
     "block1x4_f32": 1, "block1x4_s8": 1, "block16x4_f32": 1, "block16x4_s8": 1, "codebook_f32": 1,
-    "codebook_s8": 1, "affine_f32": 1,
+    "codebook_s8": 1, "affine_f32": 1, "winograd_f32": 1, "winograd_s16": 1,
 }  # fmt: skip
 
 
