@@ -3,6 +3,7 @@
 #include "bind/bind.h"
 #include "bind/gil_release.h"
 #include "formats/dense.h"
+#include "formats/winograd.h"
 
 namespace py = pybind11;
 
@@ -55,6 +56,16 @@ Array<T> UnpackDepthwise(const Memory& packed, int64_t channels, int64_t taps) {
   return w;
 }
 
+template <class T, Memory (*kPack)(const T*, int64_t, int64_t)>
+Memory PackWindows(const Array<T>& w) {
+  Check(w.ndim() == 3 && w.shape(1) == 9,
+        "packed weights: expected an array [outputs, 9, channels]; reshape it");
+  const T* data = w.data();
+  const int64_t outputs = w.shape(0), channels = w.shape(2);
+  const GilRelease release;
+  return kPack(data, outputs, channels);
+}
+
 }  // namespace
 
 void BindFormats(py::module_& m) {
@@ -70,6 +81,10 @@ void BindFormats(py::module_& m) {
         py::arg("taps"), py::arg("depth"), py::arg("groups") = 1, "The inverse of pack_dense_f32.");
   m.def("unpack_dense_s8", &UnpackDense<int8_t, UnpackDenseS8>, py::arg("packed"), py::arg("outputs"),
         py::arg("taps"), py::arg("depth"), py::arg("groups") = 1, "The inverse of pack_dense_s8.");
+  m.def("pack_winograd_f32", &PackWindows<float, PackWinogradF32>, py::arg("w").noconvert(),
+        "float32[outputs, 9, channels] as winograd_f32.");
+  m.def("pack_winograd_s16", &PackWindows<int8_t, PackWinogradS16>, py::arg("w").noconvert(),
+        "int8[outputs, 9, channels] as winograd_s16.");
   m.def("pack_depthwise_f32", &PackDepthwise<float, PackDepthwiseF32>, py::arg("w").noconvert(),
         "float32[channels, taps] as depthwise float32.");
   m.def("pack_depthwise_s16", &PackDepthwise<int16_t, PackDepthwiseS16>, py::arg("w").noconvert(),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from planish import _core
 from planish.errors import PlanishError
-from planish.lowering.winograd import MOST_INTEGER_CHANNELS, packed_integers, transformed
+from planish.lowering.winograd import MOST_INTEGER_CHANNELS
 
 Array = NDArray[Any]
 KERNELS = usable_kernels("winograd", "f32")
@@ -37,7 +37,7 @@ def convolve(x: Array, w: Array, pads: tuple[int, ...], fill: int = 0) -> Array:
 
 
 def pack(w: Array) -> Array:
-    return np.frombuffer(_core.pack_dense_f32(transformed(w), 16), np.uint8)
+    return np.frombuffer(_core.pack_winograd_f32(np.ascontiguousarray(w)), np.uint8)
 
 
 def run(force: str, x: Array, w: Array, bias: Array | None, residual: Array | None, y: Array, **attrs: Any) -> None:
@@ -139,7 +139,7 @@ def check_bytes(kernel: str, shape: tuple[int, ...], n: int, pads: tuple[int, ..
     v = acc.astype(np.float32) * scale
     expected = {"uint8": requantize(v, 3, 250, 130), "int32": acc, "float32": np.clip(v, -40, 50)}[output]
     bounds = {"uint8": {"lo": 3, "hi": 250, "y_zero": 130}, "int32": {}, "float32": {"lo": -40.0, "hi": 50.0}}[output]
-    inputs = [x, np.frombuffer(packed_integers(w), np.uint8), bias, None if output == "int32" else scale]
+    inputs = [x, np.frombuffer(_core.pack_winograd_s16(w), np.uint8), bias, None if output == "int32" else scale]
     for threads in (1, 3):
         y = np.zeros(expected.shape, output)
         attrs = {**bounds, "x_zero": 119, "pads": list(pads), "force": kernel}
@@ -163,7 +163,7 @@ def test_the_greatest_sums_fit(kernel: str) -> None:
 
 def test_more_channels_than_fit_are_refused() -> None:
     x = np.zeros((1, 4, 4, MOST_INTEGER_CHANNELS + 1), np.uint8)
-    w = np.frombuffer(packed_integers(np.zeros((1, 9, x.shape[-1]), np.int8)), np.uint8)
+    w = np.frombuffer(_core.pack_winograd_s16(np.zeros((1, 9, x.shape[-1]), np.int8)), np.uint8)
     with pytest.raises(PlanishError, match="too many channels"):
         _core.run_op("winograd", [x, w], [np.zeros((1, 4, 4, 1), np.int32)], {"pads": [1, 1, 1, 1]}, packed=[1])
 

@@ -14,7 +14,6 @@ from onnx import TensorProto, helper, numpy_helper
 import planish
 from planish import _core
 from planish.inspection.weights import weight_facts
-from planish.lowering import winograd
 from planish.lowering.lowered import Packed
 
 Array = NDArray[Any]
@@ -155,13 +154,3 @@ def test_inspection_sees_the_weights_behind_it() -> None:
     assert facts is not None
     assert (facts.format, facts.shape, facts.dense) == ("winograd_f32", (32, 3, 3, 32), w.nbytes)
     assert facts.zeros == pytest.approx(np.mean(w == 0), abs=0.01)
-
-
-@pytest.mark.parametrize("shape", [(5, 9, 7), (16, 9, 8), (33, 9, 1)])
-def test_forms_can_be_undone(shape: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(6)
-    w = rng.standard_normal(shape).astype(np.float32)
-    np.testing.assert_allclose(winograd.restored(winograd.transformed(w)), w, atol=1e-6)
-    ints = rng.integers(-128, 128, shape).astype(np.int8)
-    memory = _core.Memory.copy_of(winograd.packed_integers(ints))
-    np.testing.assert_array_equal(winograd.unpacked_integers(memory, shape[0], shape[2]), ints)

@@ -13,7 +13,7 @@
 #include "base/check.h"
 #include "compressed_test.h"
 #include "formats/dense.h"
-#include "kernels/winograd/winograd.h"
+#include "formats/winograd.h"
 #include "runtime/program.h"
 
 namespace planish {

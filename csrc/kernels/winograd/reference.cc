@@ -1,5 +1,4 @@
 // The meaning of winograd: the algorithm's matrices, one loop per index.
-#include "formats/dense.h"
 #include "kernels/requantize.h"
 #include "kernels/winograd/winograd.h"
 
@@ -24,8 +23,7 @@ struct Floats {
   using Item = float;
   using Number = float;
   static float Weight(const WinogradProblem& p, const std::byte* w, int64_t e, int64_t n, int64_t c) {
-    const DenseShape shape{kWinogradElements * p.outputs, 1, p.channels, kWinogradElements};
-    return Read<float>(w, IndexDenseF32(shape, e * p.outputs + n, 0, c));
+    return Read<float>(w, IndexWinogradF32(p.outputs, p.channels, e, n, c));
   }
   static void Write(const WinogradProblem& p, const Operands& o, float sum, int64_t n, int64_t y,
                     int64_t residual) {

@@ -199,11 +199,9 @@ void CheckWindow(const Attrs& attrs) {
 void CheckWeights(const View& w, const WinogradProblem& p) {
   Check(!p.u8 || p.channels <= kMostIntegerChannels,
         "too many channels for this form of the weights; the plan is damaged");
-  const DenseShape shape{CheckedMul(kElements, p.outputs), 1, p.channels, kElements};
-  CheckShape(shape);
   Check(w.rank == 1 && w.stride[0] == 1 && ItemSize(w.dtype) == 1,
         "packed weights must be a vector of bytes; this is a bug in planish");
-  Check(w.shape[0] == (p.u8 ? BytesWinogradS16(p.outputs, p.channels) : BytesDense(DenseFormat::kF32, shape)),
+  Check(w.shape[0] == (p.u8 ? BytesWinogradS16 : BytesWinogradF32)(p.outputs, p.channels),
         "the packed weights' size does not belong to this shape; the plan is damaged");
 }
 
@@ -292,12 +290,6 @@ std::vector<KernelInfo> Candidates(const WinogradProblem& p) {
 }
 
 }  // namespace
-
-int64_t BytesWinogradS16(int64_t outputs, int64_t channels) {
-  const int64_t panels = CheckedAdd(outputs, kPanel - 1) / kPanel, pairs = CheckedAdd(channels, 1) / 2;
-  return CheckedMul(kElements * kPanel * 2 * static_cast<int64_t>(sizeof(int16_t)),
-                    CheckedMul(panels, pairs));
-}
 
 Built BuildWinograd(const OpDesc& op) {
   WinogradProblem p = Describe(op);

@@ -14,16 +14,15 @@
 //   inputs: x [B, H, W, C], w, bias[N], scale, weight_zero (always absent), residual (like y, float32 only); y [B, H', W', N].
 //   bias and residual may be absent. The strides of C, N and of the vectors are one item; all others are free.
 //
-//   x float32:  w winograd_f32: U as dense_f32 (formats/dense.h) of 16 groups, one for each element of a tile in row order:
-//               16 · N outputs, one tap, depth C. Where an input of a tile is infinite or NaN, so are all four outputs.
-//   x uint8:    w winograd_s16: 4 U, which are whole numbers, as int16 [16][ceil(N/16)][ceil(C/2)][16][2], the rest zero;
-//               C <= 1820, so that four times a sum fits int32. Rows and columns outside x are x_zero; acc, scale and y are
-//               those of family conv (kernels/gemm/gemm.h), bit for bit.
+//   x float32:  w winograd_f32 (formats/winograd.h). Where an input of a tile is infinite or NaN, so are all four outputs.
+//   x uint8:    w winograd_s16, C <= kMostIntegerChannels. Rows and columns outside x are x_zero; acc, scale and y are those of
+//               family conv (kernels/gemm/gemm.h), bit for bit.
 //   attributes: pads, lo, hi, x_zero, y_zero as for family conv, N (optional, checked); kernel, strides, dilations and groups
 //   may be given, with the values that the family is for.
 #pragma once
 
 #include "base/memory.h"
+#include "formats/winograd.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/winograd/integers.h"
 #include "kernels/winograd/transforms.h"
@@ -53,16 +52,7 @@ struct WinogradProblem {
   int64_t m_at, worker_scratch;  // bytes
 };
 
-constexpr int64_t kWinogradElements = 16;  // of a tile
 constexpr int64_t kMaxBlockTiles = 24;
-constexpr int64_t kMostIntegerChannels = 1820;
-
-// The size of winograd_s16, and the one index equation of it: element e of a tile, output n, input channel c.
-int64_t BytesWinogradS16(int64_t outputs, int64_t channels);
-inline int64_t IndexWinogradS16(int64_t outputs, int64_t channels, int64_t e, int64_t n, int64_t c) {
-  const int64_t panels = (outputs + kPanel - 1) / kPanel, pairs = (channels + 1) / 2;
-  return (((e * panels + n / kPanel) * pairs + c / 2) * kPanel + n % kPanel) * 2 + c % 2;
-}
 
 void RunWinogradReference(const void* params, std::byte* const* operands,
                           const RunContext& context);  // reference.cc

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from planish import _core
 from planish.inspection.result import WeightFacts
 from planish.lowering.lowered import Packed, Step
-from planish.lowering.winograd import ELEMENTS, restored, unpacked_integers
+from planish.lowering.winograd import restored_floats, restored_integers
 
 Array = npt.NDArray[Any]
 
@@ -69,9 +69,9 @@ def _values(step: Step, packed: Packed) -> Array | None:
     if form.startswith("depthwise"):
         return np.asarray(_UNPACK[form](memory, shape[0], taps))
     if form == "winograd_s16":
-        return unpacked_integers(memory, shape[0], depth)
+        return restored_integers(memory, shape[0], depth)
     if form == "winograd_f32":
-        return restored(_core.unpack_dense_f32(memory, ELEMENTS * shape[0], 1, depth, ELEMENTS))
+        return restored_floats(memory, shape[0], depth)
     if step.attrs.get("merge_width"):  # the kernel's width is packed as channels
         taps, depth = taps // shape[-2], depth * shape[-2]
     return np.asarray(_UNPACK[form](memory, shape[0], taps, depth, int(step.attrs.get("groups", 1))))

@@ -15,14 +15,7 @@ import numpy.typing as npt
 from planish import _core
 from planish.errors import UsageError
 from planish.lowering.lowered import Packed
-from planish.lowering.winograd import (
-    ELEMENTS,
-    LEAST_PIXELS,
-    packed_integers,
-    transformed,
-    transforms_bytes,
-    transforms_floats,
-)
+from planish.lowering.winograd import LEAST_PIXELS, transforms_bytes, transforms_floats
 
 if TYPE_CHECKING:
     from planish.lowering.builder import Builder
@@ -78,7 +71,7 @@ def _dense_float(b: Builder, anchor: Anchor, matrix: Array) -> Packed:
         return Packed(_core.pack_dense_bf16(_merged(anchor, matrix), anchor.groups), "dense_bf16", matrix.nbytes)
     if transforms_floats(anchor, b.pixels(anchor.node, unknown=LEAST_PIXELS), b.weight_format):
         anchor.attrs["family"] = "winograd"
-        return Packed(_core.pack_dense_f32(transformed(matrix), ELEMENTS), "winograd_f32", matrix.nbytes)
+        return Packed(_core.pack_winograd_f32(np.ascontiguousarray(matrix)), "winograd_f32", matrix.nbytes)
     return Packed(_core.pack_dense_f32(_merged(anchor, matrix), anchor.groups), "dense_f32", matrix.nbytes)
 
 
@@ -100,7 +93,7 @@ def _dense_int(b: Builder, anchor: Anchor, matrix: Array, zero: Array | None) ->
     pixels = b.pixels(anchor.node, unknown=LEAST_PIXELS)
     if zero is None and transforms_bytes(anchor, pixels, b.weight_format):
         anchor.attrs["family"] = "winograd"
-        return Packed(_core.Memory.copy_of(packed_integers(matrix)), "winograd_s16", matrix.size * 4)
+        return Packed(_core.pack_winograd_s16(np.ascontiguousarray(matrix)), "winograd_s16", matrix.size * 4)
     return Packed(_core.pack_dense_s8(_merged(anchor, matrix), anchor.groups), "dense_s8", matrix.size * 4)
 
 

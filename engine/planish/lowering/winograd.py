@@ -66,45 +66,27 @@ def _pays(anchor: Anchor, pixels: int) -> bool:
     return bool(a["C"] >= LEAST_CHANNELS and a["N"] >= LEAST_OUTPUTS and pixels >= LEAST_PIXELS)
 
 
-def transformed(matrix: Array) -> Array:
-    """W[N, 9, C] as U[16 · N, 1, C]: the elements of G g Gᵀ of every window g, in row order, each a group of N."""
-    n, _, c = matrix.shape
-    rows = _spread(matrix.reshape(n, 3, 3 * c)).reshape(4 * n, 3, c)
-    return np.ascontiguousarray(_spread(rows).reshape(4, 4, n, c).swapaxes(0, 1)).reshape(ELEMENTS * n, 1, c)
-
-
-def packed_integers(matrix: Array) -> bytes:
-    """int8 W[N, 9, C] as winograd_s16: four times U, whole numbers of 16 bits, [16][N / 16][C / 2][16][2]."""
-    n, _, c = matrix.shape
-    quadrupled = transformed(matrix.astype(np.float32) * 4).astype(np.int16).reshape(ELEMENTS, n, c)
-    padded = np.pad(quadrupled, ((0, 0), (0, -n % PANEL), (0, c % 2)))
-    panels = padded.reshape(ELEMENTS, -1, PANEL, (c + 1) // 2, 2)
-    return panels.transpose(0, 1, 3, 2, 4).tobytes()
-
-
-def unpacked_integers(memory: _core.Memory, n: int, c: int) -> Array:
-    """The inverse of `packed_integers`."""
-    panels = np.frombuffer(memoryview(memory), np.int16).reshape(ELEMENTS, -1, (c + 1) // 2, PANEL, 2)
-    quadrupled = panels.transpose(0, 1, 3, 2, 4).reshape(ELEMENTS, -1, c + c % 2)[:, :n, :c]
-    return (restored(quadrupled.reshape(ELEMENTS * n, 1, c).astype(np.float32)) / 4).astype(np.int8)
-
-
-def restored(u: Array) -> Array:
-    """The inverse of `transformed`, up to rounding; what is but rounding becomes zero again."""
-    n, _, c = u.shape
-    rows = _gathered(u.reshape(4, 4, n // ELEMENTS * c)).swapaxes(0, 1)
-    w = np.ascontiguousarray(_gathered(rows).swapaxes(0, 1).reshape(9, n // ELEMENTS, c).swapaxes(0, 1))
+def restored_floats(memory: _core.Memory, n: int, c: int) -> Array:
+    """W[N, 9, C] of winograd_f32, up to rounding; what is but rounding becomes zero again."""
+    w = _windows(_core.unpack_dense_f32(memory, ELEMENTS * n, 1, c, ELEMENTS))
     w[np.abs(w) < 4 * np.finfo(w.dtype).eps * np.abs(w).max(axis=1, keepdims=True)] = 0
     return w
+
+
+def restored_integers(memory: _core.Memory, n: int, c: int) -> Array:
+    """int8 W[N, 9, C] of winograd_s16."""
+    panels = np.frombuffer(memoryview(memory), np.int16).reshape(ELEMENTS, -1, (c + 1) // 2, PANEL, 2)
+    quadrupled = panels.transpose(0, 1, 3, 2, 4).reshape(ELEMENTS, -1, c + c % 2)[:, :n, :c]
+    return (_windows(quadrupled.reshape(ELEMENTS * n, 1, c).astype(np.float32)) / 4).astype(np.int8)
+
+
+def _windows(u: Array) -> Array:
+    """The windows g [N, 9, C] of which u [16 · N, 1, C] holds the elements of G g Gᵀ."""
+    n, _, c = u.shape
+    rows = _gathered(u.reshape(4, 4, n // ELEMENTS * c)).swapaxes(0, 1)
+    return np.ascontiguousarray(_gathered(rows).swapaxes(0, 1).reshape(9, n // ELEMENTS, c).swapaxes(0, 1))
 
 
 def _gathered(spread: Array) -> Array:
     """[4, A, K] as [3, A, K]."""
     return np.stack([spread[0], spread[1] - spread[2], spread[3]])
-
-
-def _spread(windows: Array) -> Array:
-    """g[M, 3, K] as [4, M, K]: g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2."""
-    half = windows.dtype.type(0.5)
-    outer, middle = (windows[:, 0] + windows[:, 2]) * half, windows[:, 1] * half
-    return np.stack([windows[:, 0], outer + middle, outer - middle, windows[:, 2]])
