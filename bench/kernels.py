@@ -29,7 +29,7 @@ import planish
 from bench.random_layers import random_layers, time_layer
 from planish import _core
 
-FAMILIES = ("gemm", "conv", "dwconv")
+FAMILIES = ("gemm", "conv", "winograd", "dwconv")
 RESOLUTION_US = 1.0
 #: How often a suspect is measured again.
 CONFIRMATIONS = 3
@@ -152,7 +152,8 @@ def layers_of(path: Path, threads: int, runs: int, limits: dict[str, float], tol
         ]
         best_us, best, rival = min([*others, (spent, kernel, plain)], key=lambda other: other[0])
         macs = work.get(label, 0)
-        share = share_of_limit(kernel, macs, spent, threads, limits)
+        products = macs * 16 // 36 if family == "winograd" else macs
+        share = share_of_limit(kernel, products, spent, threads, limits)
         layer = Layer(path.stem, label, family, kernel, spent, best, best_us, macs, share)
         for _ in range(CONFIRMATIONS):
             if layer.lag <= tolerance:

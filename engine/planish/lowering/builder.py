@@ -258,11 +258,11 @@ class Builder:
     @staticmethod
     def pixels(node: ir.Node, unknown: int = 1) -> int:
         """Rows of the product that a convolution or product node is: all output dimensions but the channels; symbolic
-        ones count as `unknown`."""
+        ones count as `unknown`, the batch as 1."""
         shape = node.outputs[0].shape
         if shape is None or not len(shape):
             return unknown
-        sizes = [d if isinstance(d, int) else unknown for d in shape]
+        sizes = [d if isinstance(d, int) else unknown if axis else 1 for axis, d in enumerate(shape)]
         sizes.pop(1 if node.op_type.endswith(("Conv", "ConvTranspose", "ConvInteger")) else len(sizes) - 1)
         return int(np.prod(sizes, dtype=np.int64))
 

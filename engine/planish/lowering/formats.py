@@ -15,7 +15,7 @@ import numpy.typing as npt
 from planish import _core
 from planish.errors import UsageError
 from planish.lowering.lowered import Packed
-from planish.lowering.winograd import LEAST_PIXELS, transforms_bytes, transforms_floats
+from planish.lowering.winograd import LEAST_BYTE_PIXELS, LEAST_PIXELS, transforms_bytes, transforms_floats
 
 if TYPE_CHECKING:
     from planish.lowering.builder import Builder
@@ -90,7 +90,7 @@ def pack_int(b: Builder, anchor: Anchor, matrix: Array, zero: Array | None) -> i
 
 
 def _dense_int(b: Builder, anchor: Anchor, matrix: Array, zero: Array | None) -> Packed:
-    pixels = b.pixels(anchor.node, unknown=LEAST_PIXELS)
+    pixels = b.pixels(anchor.node, unknown=LEAST_BYTE_PIXELS)
     if zero is None and transforms_bytes(anchor, pixels, b.weight_format):
         anchor.attrs["family"] = "winograd"
         return Packed(_core.pack_winograd_s16(np.ascontiguousarray(matrix)), "winograd_s16", matrix.size * 4)

@@ -25,9 +25,10 @@ QUICK_BYTES = frozenset(("avxvnni", "avx512vnni", "amx"))
 #: Fewer channels or outputs leave too little to multiply between the transforms.
 LEAST_CHANNELS, LEAST_OUTPUTS = 16, 8
 #: The same for bytes, of channels and outputs together.
-LEAST_BYTES = 48
-#: Fewer pixels leave tiles half empty, and read each of the larger weights too seldom.
-LEAST_PIXELS = 32
+LEAST_BYTE_WIDTH = 48
+#: Fewer pixels leave tiles half empty, and read each of the larger weights too seldom: floats take 16/9 of the memory,
+#: bytes, as 16-bit numbers, 32/9.
+LEAST_PIXELS, LEAST_BYTE_PIXELS = 32, 64
 
 
 def transforms_floats(anchor: Anchor, pixels: int, forced: str) -> bool:
@@ -45,8 +46,8 @@ def transforms_bytes(anchor: Anchor, pixels: int, forced: str) -> bool:
         return False
     usable = _core.usable_isas()
     slow = "avx2" in usable and not QUICK_BYTES.intersection(usable)
-    work = anchor.attrs["C"] + anchor.attrs["N"] >= LEAST_BYTES
-    return forced == "winograd" or (forced == "auto" and slow and work and _pays(anchor, pixels))
+    enough = anchor.attrs["C"] + anchor.attrs["N"] >= LEAST_BYTE_WIDTH and pixels >= LEAST_BYTE_PIXELS
+    return forced == "winograd" or (forced == "auto" and slow and enough and _pays(anchor, pixels))
 
 
 def _takes_form(anchor: Anchor) -> bool:
