@@ -96,6 +96,21 @@ def test_long_lines(kernel: str) -> None:
     check(kernel, (90,), (29,), 8, {"kernel": [3], "strides": [3], "dilations": [2]})
 
 
+# One and two lines of pixels at a time, every rest of a line, pairs of lines of every parity, more channels than one pass takes.
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_line_lengths(kernel: str) -> None:
+    for width in range(1, 18):
+        check(kernel, (3, width), (3, width), 9, {"kernel": [3, 3], "pads": [1, 1, 1, 1]})
+        out = (2, (width + 1) // 2)
+        check(kernel, (3, width), out, 9, {"kernel": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]})
+    for lines in (2, 3, 4, 6):
+        attrs = {"kernel": [lines, 5], "pads": [lines // 2, 2, (lines - 1) // 2, 2]}
+        check(kernel, (5, 6), (5, 6), 17, attrs)
+    check(kernel, (8, 30), (8, 30), 90, {"kernel": [3, 3], "pads": [1, 1, 1, 1]})
+    check(kernel, (4, 300), (4, 300), 25, {"kernel": [3, 3], "pads": [1, 1, 1, 1]})
+    check(kernel, (4, 3), (6, 9), 8, {"kernel": [3, 3], "pads": [2, 4, 2, 4]})
+
+
 @pytest.mark.parametrize("kernel", usable_kernels("dwconv", "u8")[1:])
 @pytest.mark.parametrize("output", ["int32", "float32"])
 def test_other_outputs(kernel: str, output: str) -> None:

@@ -10,20 +10,24 @@
 
 namespace planish {
 
-#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs) void Function(const DepthwiseArgs&, int);
+#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs, Lines) \
+  void Function(const DepthwiseArgs&, int);
 #include "kernels/dwconv/kernels.inc"
 #undef PLANISH_DEPTHWISE
+#if defined(__x86_64__)
+void DepthwiseLinesU8Avx2(const DepthwiseArgs&, const DepthwiseLines&);
+#endif
 
 namespace {
 
 constexpr DepthwiseKernel kTiles[] = {
-#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs) \
-  {#name, Isa::isa, DType::lhs, DepthwisePacking::packing, DepthwiseInputs::inputs, &Function},
+#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs, Lines) \
+  {#name, Isa::isa, DType::lhs, DepthwisePacking::packing, DepthwiseInputs::inputs, &Function, Lines},
 #include "kernels/dwconv/kernels.inc"
 #undef PLANISH_DEPTHWISE
 };
 
-#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs) {"dwconv", #name, Isa::isa},
+#define PLANISH_DEPTHWISE(name, Function, isa, lhs, packing, inputs, Lines) {"dwconv", #name, Isa::isa},
 constexpr KernelInfo kKernels[] = {
     {"dwconv", "reference", Isa::kScalar},
 #include "kernels/dwconv/kernels.inc"
@@ -78,9 +82,12 @@ Memory Repack(const DepthwiseProblem& p, DepthwisePacking packing, const int16_t
   return {};
 }
 
-// Measured: blocks of 32 channels pay for lines of three taps, and where the last block is not mostly empty.
+// Measured: blocks of 32 channels pay for lines of three taps, and where the last block is not mostly empty; where lines can be
+// widened as a whole, which few channels repay best, only for many channels, or where windows share few columns.
 bool Pays(const DepthwiseProblem& p, DepthwisePacking packing) {
   if (packing != DepthwisePacking::kBlocks) return true;
+  constexpr int64_t kManyChannels = 256;
+  if (TakesLines(p) && p.map.axis[p.map.axes - 1].stride == 1 && p.channels < kManyChannels) return false;
   return p.line_taps == 3 && AlignUp(p.channels, kBlockChannels) * 8 <= p.channels * 9;
 }
 
@@ -136,25 +143,6 @@ void Schedule(DepthwiseProblem& p, const DepthwiseKernel& kernel, int threads) {
   }
   p.worker_scratch =
       AlignUp(CheckedMul(p.map.taps, static_cast<int64_t>(sizeof(DepthwiseTap) + sizeof(int64_t))));
-}
-
-// The arguments that all tiles share.
-DepthwiseArgs ArgsOf(const DepthwiseProblem& p, std::byte* const* operands) {
-  const auto input = [&](int i) {
-    return i < p.y_operand ? reinterpret_cast<const char*>(operands[i]) : nullptr;
-  };
-  DepthwiseArgs a{};
-  a.segments = p.map.taps;
-  a.weights = p.repacked.size ? reinterpret_cast<const char*>(p.repacked.data) : input(1);
-  a.panel_bytes = DepthwisePitch(p.channels) * WeightItem(p.lhs);
-  a.outputs = p.channels;
-  a.bias = input(2);
-  a.scale = reinterpret_cast<const float*>(input(3));
-  a.low = p.low;
-  a.high = p.high;
-  a.y_zero = p.y_zero;
-  a.output = p.output;
-  return a;
 }
 
 // The operands of a line of pixels: where its output begins, and the lines of x that the window's lines lie on.
@@ -339,6 +327,24 @@ void Run(const void* params, std::byte* const* operands, const RunContext& conte
 
 }  // namespace
 
+DepthwiseArgs ArgsOf(const DepthwiseProblem& p, std::byte* const* operands) {
+  const auto input = [&](int i) {
+    return i < p.y_operand ? reinterpret_cast<const char*>(operands[i]) : nullptr;
+  };
+  DepthwiseArgs a{};
+  a.segments = p.map.taps;
+  a.weights = p.repacked.size ? reinterpret_cast<const char*>(p.repacked.data) : input(1);
+  a.panel_bytes = DepthwisePitch(p.channels) * WeightItem(p.lhs);
+  a.outputs = p.channels;
+  a.bias = input(2);
+  a.scale = reinterpret_cast<const float*>(input(3));
+  a.low = p.low;
+  a.high = p.high;
+  a.y_zero = p.y_zero;
+  a.output = p.output;
+  return a;
+}
+
 Memory PackQuads(const int16_t* w, int64_t channels, int64_t taps, int64_t quad_taps) {
   constexpr int64_t kBlock = 64;
   const int64_t pitch = DepthwisePitch(channels), quads = DivideUp(taps, quad_taps);
@@ -365,6 +371,23 @@ Memory PackPairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line
     for (int64_t t = 0; t < lines * line_taps; ++t) {
       const int64_t l = t / line_taps, vector = (c / 8 * pairs + l / 2) * line_taps + t % line_taps;
       to[(vector * 8 + c % 8) * 2 + l % 2] = w[t * pitch + c];
+    }
+  }
+  return packed;
+}
+
+Memory PackLinePairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line_taps) {
+  const int64_t pitch = DepthwisePitch(channels), pairs = DivideUp(lines + 1, 2);
+  Memory packed = Memory::Allocate(
+      CheckedMul(CheckedMul(DivideUp(channels, 8), CheckedMul(CheckedMul(pairs, 2), line_taps)), kPairBytes));
+  int16_t* to = reinterpret_cast<int16_t*>(packed.data);
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t t = 0; t < lines * line_taps; ++t) {
+      for (int64_t lower = 0; lower < 2; ++lower) {
+        const int64_t l = t / line_taps + lower;
+        const int64_t vector = ((c / 8 * pairs + l / 2) * 2 + lower) * line_taps + t % line_taps;
+        to[(vector * 8 + c % 8) * 2 + l % 2] = w[t * pitch + c];
+      }
     }
   }
   return packed;
@@ -399,6 +422,13 @@ Built ChooseAndSchedule(DepthwiseProblem& p, const OpDesc& op) {
   }
   const std::byte* w = p.lhs == DType::kU8 && op.data.size() > 1 ? op.data[1] : nullptr;
   const DepthwiseKernel& kernel = Choose(p, reinterpret_cast<const int16_t*>(w), forced);
+  if (kernel.run_lines && TakesLines(p)) {
+    ScheduleLines(p, op.threads);
+    p.kernel = &kernel;
+    p.repacked =
+        PackLinePairs(reinterpret_cast<const int16_t*>(w), p.channels, p.lines_of_window, p.line_taps);
+    return MakeBuilt(&RunDepthwiseLines, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
+  }
   Schedule(p, kernel, op.threads);
   const RunFn run = kernel.inputs == DepthwiseInputs::kColumns ? &Run<ColumnRun> : &Run<TapRun>;
   return MakeBuilt(run, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));

@@ -29,6 +29,7 @@ struct DepthwiseKernel {
   DepthwisePacking packing;
   DepthwiseInputs inputs;
   DepthwiseFn run;
+  DepthwiseLinesFn run_lines;  // in its place where TakesLines says so; may be null
 };
 
 struct DepthwiseProblem {
@@ -51,8 +52,18 @@ struct DepthwiseProblem {
   // DepthwiseColumns; the pixels of a tile lie `spacing` apart, so that their windows share columns.
   bool share_columns;
   int64_t tile_pixels, column_pitch, column_step, spacing;
+  // Kernels that run lines: the channels of a pass over all lines, and the bytes of a widened pair of lines.
+  int64_t pass_channels, pair_bytes;
   int64_t worker_scratch;
 };
+
+// The arguments that all tiles share.
+DepthwiseArgs ArgsOf(const DepthwiseProblem& p, std::byte* const* operands);
+
+// Whether the window is one that kernels with run_lines take: over two axes, without gaps, of a size they are compiled for.
+bool TakesLines(const DepthwiseProblem& p);
+void ScheduleLines(DepthwiseProblem& p, int threads);
+void RunDepthwiseLines(const void* params, std::byte* const* operands, const RunContext& context);
 
 // The weights w[taps][C16] of s16 as bytes [ceil(C/64)][ceil(taps/quad_taps)][4][64]: byte 16·l + 4·i + q of vector j belongs
 // to tap quad_taps·quad + q of channel 16·l + 4·j + i of the block, which is where two rounds of unpacking put its inputs;
@@ -62,6 +73,10 @@ Memory PackQuads(const int16_t* w, int64_t channels, int64_t taps, int64_t quad_
 // The weights w[lines · line_taps][C16] of s16 as int16 [ceil(C/8)][ceil(lines/2)][line_taps][8][2]: the taps of two lines side
 // by side; the rest is zero.
 Memory PackPairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line_taps);
+
+// As PackPairs, for two lines of pixels at once: int16 [ceil(C/8)][ceil((lines + 1)/2)][2][line_taps][8][2]. The upper line reads
+// the first of the pairs' lines as its first one; the lower line, one further down, the second: its weights are moved by one.
+Memory PackLinePairs(const int16_t* w, int64_t channels, int64_t lines, int64_t line_taps);
 
 // The same weights as int16 [ceil(C/32)][half][pairs][even, odd][8][2]. The pairs are the taps of two lines, line by line, and
 // of a last line without a partner those of columns 0 and 1, 2 and 3, …; an odd column pairs with the one before it, whose

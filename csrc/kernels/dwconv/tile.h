@@ -33,4 +33,27 @@ struct DepthwiseArgs : TileArgs {
 // 1 <= rows <= kMaxTileRows
 using DepthwiseFn = void (*)(const DepthwiseArgs& args, int rows);
 
+// Two neighbouring lines of x side by side, as 16-bit numbers: widened[ceil(C/8)][columns][8][2].
+struct DepthwiseLinePair {
+  const char *first, *second;  // their first column that is no padding; null: all of the line is padding
+  char* widened;
+  bool stale;  // `widened` is still to be written
+};
+
+// One line of pixels, or two neighbouring ones whose windows lie one line of x apart, for kernels that widen lines of x once for
+// all windows they lie in. Tap k of line l of pixel r reads column r · step + k of line l of the pairs (for the lower line of
+// pixels, of line l + 1); line l of the pairs is the first or the second of pairs[l / 2]. The weights are those of PackLinePairs.
+struct DepthwiseLines {
+  const DepthwiseLinePair* pairs;
+  int64_t pair_count, line_taps, step;
+  int64_t before, inside, after;  // columns: of padding, of x, of padding
+  int64_t x_pitch, y_pitch;       // from a pixel to the next
+  const char* fill;
+  char* y;
+  int64_t pixels;
+  int64_t count, next_y;  // lines of pixels; from the first to the second
+};
+// Of the arguments, those that describe a tile's rows are not used.
+using DepthwiseLinesFn = void (*)(const DepthwiseArgs& args, const DepthwiseLines& lines);
+
 }  // namespace planish
