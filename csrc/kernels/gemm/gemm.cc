@@ -16,6 +16,7 @@ void RegionU8S8Amx(const TileArgs&, bool);
 void RegionU8S8AmxEmulated(const TileArgs&, bool);
 void RegionBf16Amx(const TileArgs&, bool);
 void RegionBf16AmxEmulated(const TileArgs&, bool);
+void StripU8S8Avx2(const TileArgs&, const Strip&);
 
 namespace {
 
@@ -61,11 +62,14 @@ int64_t WidenedRows(int64_t segments, int64_t depth, int64_t rows) {
 constexpr TileKernel kTiles[] = {
 #define PLANISH_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region)   \
   {#name,    Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, false, &Function, \
-   &Scratch, Region},
+   &Scratch, Region,   nullptr},
+#define PLANISH_STRIP_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Strip) \
+  {#name,    Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, false, &Function,    \
+   &Scratch, nullptr,  Strip},
 #define PLANISH_SAFE_PAIRS_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
-  {#name, Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, true, &Function, &Scratch, Region},
+  {#name, Isa::isa, WeightsFor(DType::lhs), max_rows, &Pays, gather_depth, true, &Function, &Scratch, Region, nullptr},
 #define PLANISH_BF16_TILE(name, Function, isa, lhs, max_rows, Pays, gather_depth, Scratch, Region) \
-  {#name, Isa::isa, DenseFormat::kBf16, max_rows, &Pays, gather_depth, false, &Function, &Scratch, Region},
+  {#name, Isa::isa, DenseFormat::kBf16, max_rows, &Pays, gather_depth, false, &Function, &Scratch, Region, nullptr},
 #include "kernels/gemm/kernels.inc"
 #undef PLANISH_TILE
 };
@@ -148,6 +152,10 @@ Built Choose(Problem& p, const OpDesc& op) {
   const std::byte* w = op.data.size() > 1 ? op.data[1] : nullptr;
   const size_t bytes = w ? static_cast<size_t>(op.inputs[1].shape[0]) : 0;
   const TileKernel& kernel = ChooseTile(p.format, work, forced, {w, bytes});
+  if (kernel.strip && StripsPay(p, op.inputs.size() > 4 && op.inputs[4].buffer >= 0)) {
+    ScheduleStrips(p, kernel, op.threads);
+    return MakeBuilt(&RunStrips, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
+  }
   Schedule(p, kernel, op.threads);
   return MakeBuilt(&RunTiles, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
 }

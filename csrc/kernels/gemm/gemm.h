@@ -44,6 +44,7 @@ struct TileKernel {
   TileFn run;
   int64_t (*scratch)(int64_t segments, int64_t depth, int64_t rows);
   RegionFn region;  // may be null
+  StripFn strip;    // in place of `run` where StripsPay says so; may be null
 };
 
 // The micro-kernels of kernels.inc, slowest first.
@@ -75,10 +76,17 @@ struct Problem {
   int64_t panels, block_panels, blocks;
   int64_t tile_rows, tiles, chunk_tiles, chunks;
   int64_t rows_at, gather_at, kernel_at, worker_scratch;  // bytes
+  // Strips: a line is all pixels along the last axis, cut into strips.
+  int64_t line_pixels, strip_pixels, line_strips, strips, task_strips;
 };
 
 // Fills the fields below `kernel` for the chosen micro-kernel.
 void Schedule(Problem& problem, const TileKernel& kernel, int threads);
+
+// strips.cc: whether the layer's pixels lie at equal steps through x and do little enough each that copying them pays.
+bool StripsPay(const Problem& problem, bool weight_zeros);
+void ScheduleStrips(Problem& problem, const TileKernel& kernel, int threads);
+void RunStrips(const void* params, std::byte* const* operands, const RunContext& context);
 
 void RunTiles(const void* params, std::byte* const* operands, const RunContext& context);      // schedule.cc
 void RunReference(const void* params, std::byte* const* operands, const RunContext& context);  // reference.cc

@@ -49,4 +49,20 @@ using TileFn = void (*)(const TileArgs& args, int rows);
 // processor in a certain state.
 using RegionFn = void (*)(const TileArgs& args, bool enter);
 
+constexpr int64_t kMostStripSegments = 16;
+
+// A run of pixels at equal steps through x, for kernels that take them as they lie: pixel r reads, at each of the segments,
+// rows[s] + r · step on, or `fill` where rows[s] is null.
+struct Strip {
+  const char* const* rows;  // [segments]
+  const char* fill;
+  int64_t step;  // bytes, positive
+  char* y;       // pixel r's outputs lie at y + r · y_step
+  int64_t y_step;
+  int64_t pixels;
+  bool first;  // of a task: what the kernel derives from the weights is not yet in the scratch
+};
+// Of the arguments rows, out and residual are not used, nor is weight_zero. x is read up to 15 bytes past a strip's depth.
+using StripFn = void (*)(const TileArgs& args, const Strip& strip);
+
 }  // namespace planish
