@@ -96,7 +96,7 @@ def test_long_lines(kernel: str) -> None:
     check(kernel, (90,), (29,), 8, {"kernel": [3], "strides": [3], "dilations": [2]})
 
 
-# One and two lines of pixels at a time, every rest of a line, pairs of lines of every parity, more channels than one pass takes.
+# One and two lines at a time, every rest of a line, pairs of lines of every parity, more channels than one pass takes.
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_line_lengths(kernel: str) -> None:
     for width in range(1, 18):
