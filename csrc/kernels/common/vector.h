@@ -54,6 +54,26 @@ inline Vector<int32_t> WidenBytes(const uint8_t* p) {
 #endif
 }
 
+// The greater, or the smaller, of two numbers; b where one is NaN.
+inline Vector<float> LargerOf(Vector<float> a, Vector<float> b) {
+#if defined(__AVX512BW__)
+  return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_ps(a, b);
+#else
+  return a > b ? a : b;
+#endif
+}
+inline Vector<float> SmallerOf(Vector<float> a, Vector<float> b) {
+#if defined(__AVX512BW__)
+  return _mm512_min_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_min_ps(a, b);
+#else
+  return a < b ? a : b;
+#endif
+}
+
 // The numbers of v, all from 0 to 255, as bytes.
 inline void StoreBytes(uint8_t* p, Vector<int32_t> v) {
 #if defined(__AVX512BW__)
@@ -64,6 +84,21 @@ inline void StoreBytes(uint8_t* p, Vector<int32_t> v) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
 #else
   for (int i = 0; i < VectorOf<int32_t>::kCount; ++i) p[i] = static_cast<uint8_t>(v[i]);
+#endif
+}
+
+// Four vectors of such numbers, one after another.
+inline void StoreBytes(uint8_t* p, const Vector<int32_t> (&v)[4]) {
+#if defined(__AVX2__) && !defined(__AVX512BW__)
+  const auto words = [&](int i) {
+    return _mm256_packs_epi32(reinterpret_cast<__m256i>(v[i]), reinterpret_cast<__m256i>(v[i + 1]));
+  };
+  // Packing works within lanes: each holds four bytes of each vector.
+  const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words(0), words(2)),
+                                                    _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bytes);
+#else
+  for (int i = 0; i < 4; ++i) StoreBytes(p + i * VectorOf<int32_t>::kCount, v[i]);
 #endif
 }
 

@@ -15,15 +15,19 @@ struct QBinaryArgs {
   float a_scale, b_scale, y_scale;
   int32_t a_zero, b_zero, y_zero, lo, hi;
 };
-using QBinaryRow = void (*)(const uint8_t* a, const uint8_t* b, uint8_t* y, int64_t n,
-                            const QBinaryArgs& args);
+using QBinaryRow = void (*)(const uint8_t* a, const void* b, uint8_t* y, int64_t n, const QBinaryArgs& args);
 
 enum QBinaryOp : int { kQAdd, kQMul, kQBinaryOps };
-enum QBinaryForm : int { kBytesBytes, kBytesByte, kQBinaryForms };  // b: a row, or one element
+// b: a row, or one element, or the float32 db of a row
+enum QBinaryForm : int { kBytesBytes, kBytesByte, kBytesFloats, kQBinaryForms };
+
+// y[i] = float(x[i] - zero) * scale
+using DequantizeRow = void (*)(const uint8_t* x, int32_t zero, float scale, float* y, int64_t n);
 
 struct ByteRows {
   TableRow table;
   QBinaryRow qbinary[kQBinaryOps][kQBinaryForms];
+  DequantizeRow dequantize;
 };
 
 extern const ByteRows kByteRowsScalar, kByteRowsAvx2, kByteRowsAvx512;

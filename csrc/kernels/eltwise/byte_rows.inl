@@ -87,35 +87,74 @@ inline float Dequantized(uint8_t x, int32_t zero, float scale) {
   return static_cast<float>(static_cast<int32_t>(x) - zero) * scale;
 }
 
+void Dequantize(const uint8_t* x, int32_t zero, float scale, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = Dequantized(x[i], zero, scale);
+}
+
+// What stands at b, for a vector of elements and for one.
+struct RowOfBytes {
+  const uint8_t* b;
+  int32_t zero;
+  float scale;
+  Floats Several(int64_t i) const { return Dequantized(WidenBytes(b + i), zero, scale); }
+  float One(int64_t i) const { return Dequantized(b[i], zero, scale); }
+};
+struct RowOfFloats {
+  const float* b;
+  Floats Several(int64_t i) const { return LoadVector(b + i); }
+  float One(int64_t i) const { return b[i]; }
+};
+struct SameFloat {
+  float b;
+  Floats Several(int64_t) const { return b - Floats{}; }
+  float One(int64_t) const { return b; }
+};
+
 // Rows are often short, so what does not fill a vector counts.
-template <class Op, bool kOneB>
-void QBinary(const uint8_t* a, const uint8_t* b, uint8_t* y, int64_t n, const QBinaryArgs& args) {
+template <class Op, class Row>
+inline void Combine(const uint8_t* a, const Row& row, uint8_t* y, int64_t n, const QBinaryArgs& args) {
   const QBinaryArgs q = args;
   const float lo = static_cast<float>(q.lo - q.y_zero), hi = static_cast<float>(q.hi - q.y_zero);
-  const float one_b = kOneB ? Dequantized(b[0], q.b_zero, q.b_scale) : 0;
+  const auto several = [&](int64_t i) {
+    const Floats v =
+        Op::Apply(Dequantized(WidenBytes(a + i), q.a_zero, q.a_scale), row.Several(i)) / q.y_scale;
+    const Floats c = SmallerOf(LargerOf(v, lo - Floats{}), hi - Floats{}) + kRounder;
+    return reinterpret_cast<Ints>(c) + (q.y_zero - static_cast<int32_t>(BitsOf(kRounder)));
+  };
   constexpr int64_t step = VectorOf<float>::kCount;
   int64_t i = 0;
-  for (; i + step <= n; i += step) {
-    const Floats db =
-        kOneB ? one_b - Floats{} : Dequantized(WidenBytes(b + (kOneB ? 0 : i)), q.b_zero, q.b_scale);
-    const Floats v = Op::Apply(Dequantized(WidenBytes(a + i), q.a_zero, q.a_scale), db) / q.y_scale;
-    const Floats above = v > lo ? v : lo - Floats{};
-    const Floats c = (above < hi ? above : hi - Floats{}) + kRounder;
-    const Ints rounded = reinterpret_cast<Ints>(c) - static_cast<int32_t>(BitsOf(kRounder));
-    StoreBytes(y + i, rounded + q.y_zero);
+  for (; i + 4 * step <= n; i += 4 * step) {
+    const Ints four[4] = {several(i), several(i + step), several(i + 2 * step), several(i + 3 * step)};
+    StoreBytes(y + i, four);
   }
+  for (; i + step <= n; i += step) StoreBytes(y + i, several(i));
   for (; i < n; ++i) {
-    const float db = kOneB ? one_b : Dequantized(b[i], q.b_zero, q.b_scale);
-    const float v = Op::Apply(Dequantized(a[i], q.a_zero, q.a_scale), db) / q.y_scale;
+    const float v = Op::Apply(Dequantized(a[i], q.a_zero, q.a_scale), row.One(i)) / q.y_scale;
     const float above = v > lo ? v : lo;
     const float c = above < hi ? above : hi;
     y[i] = static_cast<uint8_t>(static_cast<int32_t>(BitsOf(c + kRounder) - BitsOf(kRounder)) + q.y_zero);
   }
 }
 
+template <class Op>
+void CombineBytes(const uint8_t* a, const void* b, uint8_t* y, int64_t n, const QBinaryArgs& args) {
+  Combine<Op>(a, RowOfBytes{static_cast<const uint8_t*>(b), args.b_zero, args.b_scale}, y, n, args);
+}
+template <class Op>
+void CombineByte(const uint8_t* a, const void* b, uint8_t* y, int64_t n, const QBinaryArgs& args) {
+  const uint8_t one = *static_cast<const uint8_t*>(b);
+  Combine<Op>(a, SameFloat{Dequantized(one, args.b_zero, args.b_scale)}, y, n, args);
+}
+template <class Op>
+void CombineFloats(const uint8_t* a, const void* b, uint8_t* y, int64_t n, const QBinaryArgs& args) {
+  Combine<Op>(a, RowOfFloats{static_cast<const float*>(b)}, y, n, args);
+}
+
 }  // namespace
 
-const ByteRows PLANISH_BYTE_ROWS = {
-    Lookup, {{QBinary<Add, false>, QBinary<Add, true>}, {QBinary<Mul, false>, QBinary<Mul, true>}}};
+const ByteRows PLANISH_BYTE_ROWS = {Lookup,
+                                    {{CombineBytes<Add>, CombineByte<Add>, CombineFloats<Add>},
+                                     {CombineBytes<Mul>, CombineByte<Mul>, CombineFloats<Mul>}},
+                                    Dequantize};
 
 }  // namespace planish
