@@ -18,7 +18,7 @@ KERNELS = usable_kernels("conv", "u8")[1:]
 def check(
     kernel: str, x: NDArray[np.uint8], n: int, attrs: dict[str, Any], output: str = "uint8", threads: int = 1
 ) -> None:
-    """A convolution of x [B, H, W, C] without zero points of the weights."""
+    """A convolution of x [B, H, W, C]; of an even number of outputs, with zero points of the weights."""
     rng, limit = np.random.default_rng(n), weight_limit(kernel)
     taps, (high, wide), (down, right) = attrs["kernel"][0], x.shape[1:3], attrs.get("strides", (1, 1))
     pads = attrs.get("pads", [0] * 4)
@@ -29,9 +29,11 @@ def check(
     y = np.zeros((x.shape[0], *out, n), output)
     epilogue = {"y_zero": 60, "lo": 60, "hi": 200} if output == "uint8" else {}
     packed = np.frombuffer(_core.pack_dense_s8(w, 1), np.uint8)
-    operands = [x, packed, bias, None if output == "int32" else scale]
-    _core.run_op("conv", operands, [y], {**attrs, **epilogue, "x_zero": 77, "force": kernel}, [1], threads)
-    acc = sums(windows(x, out, attrs, 77), w, 1) + bias
+    zero = rng.integers(-255, 256, n, dtype=np.int32) if n % 2 == 0 else None
+    operands = [x, packed, bias, None if output == "int32" else scale, zero]
+    _core.run_op("conv", operands, [y], {**attrs, **epilogue, "x_zero": 77, "force": kernel}, [1, 4], threads)
+    rows = windows(x, out, attrs, 77)
+    acc = sums(rows, w, 1) + bias - (0 if zero is None else sums(rows, np.ones_like(w), 1) * zero)
     v = acc.astype(np.float32) * scale
     expected = {"uint8": requantize(v, 60, 200, 60), "int32": acc, "float32": v}[output]
     np.testing.assert_array_equal(y, expected)

@@ -143,6 +143,14 @@ Problem Describe(const OpDesc& op, bool conv) {
   return p;
 }
 
+// Whether the zero points of the weights, if there are any, are constants that a weight of 16 bits can be reduced by.
+bool ZerosAreBytes(const OpDesc& op) {
+  if (op.inputs.size() <= 4 || op.inputs[4].buffer < 0) return true;
+  if (op.data.size() <= 4 || !op.data[4]) return false;
+  const int32_t* zero = reinterpret_cast<const int32_t*>(op.data[4]);
+  return std::all_of(zero, zero + op.inputs[4].shape[0], [](int32_t z) { return z >= -255 && z <= 255; });
+}
+
 Built Choose(Problem& p, const OpDesc& op) {
   const std::string forced = op.attrs.ForcedKernel();
   if (forced == "reference") {
@@ -152,7 +160,7 @@ Built Choose(Problem& p, const OpDesc& op) {
   const std::byte* w = op.data.size() > 1 ? op.data[1] : nullptr;
   const size_t bytes = w ? static_cast<size_t>(op.inputs[1].shape[0]) : 0;
   const TileKernel& kernel = ChooseTile(p.format, work, forced, {w, bytes});
-  if (kernel.strip && StripsPay(p, op.inputs.size() > 4 && op.inputs[4].buffer >= 0)) {
+  if (kernel.strip && StripsPay(p) && ZerosAreBytes(op)) {
     ScheduleStrips(p, kernel, op.threads);
     return MakeBuilt(&RunStrips, p, kernel.name, CheckedMul(p.worker_scratch, op.threads));
   }

@@ -84,7 +84,7 @@ struct Problem {
 void Schedule(Problem& problem, const TileKernel& kernel, int threads);
 
 // strips.cc: whether the layer's pixels lie at equal steps through x and do little enough each that copying them pays.
-bool StripsPay(const Problem& problem, bool weight_zeros);
+bool StripsPay(const Problem& problem);
 void ScheduleStrips(Problem& problem, const TileKernel& kernel, int threads);
 void RunStrips(const void* params, std::byte* const* operands, const RunContext& context);
 

@@ -44,6 +44,7 @@ class StripRun {
     args_.outputs = p.shape.outputs;
     args_.bias = input(2);
     args_.scale = reinterpret_cast<const float*>(input(3));
+    args_.weight_zero = reinterpret_cast<const int32_t*>(input(4));
     args_.low = p.low;
     args_.high = p.high;
     args_.y_zero = p.y_zero;
@@ -92,8 +93,8 @@ class StripRun {
 
 }  // namespace
 
-bool StripsPay(const Problem& p, bool weight_zeros) {
-  if (weight_zeros || p.map.transposed || p.map.axes == 0 || p.shape.groups != 1) return false;
+bool StripsPay(const Problem& p) {
+  if (p.map.transposed || p.map.axes == 0 || p.shape.groups != 1) return false;
   const Axis& last = p.map.axis[LastAxis(p)];
   const bool inside = last.kernel == 1 && p.map.inside_begin <= 0 && p.map.inside_end >= last.out;
   const bool dense = Step(p) > 0 && Step(p) <= 2 * p.shape.depth;

@@ -62,7 +62,7 @@ struct Strip {
   int64_t pixels;
   bool first;  // of a task: what the kernel derives from the weights is not yet in the scratch
 };
-// Of the arguments rows, out and residual are not used, nor is weight_zero. x is read up to 15 bytes past a strip's depth.
+// Of the arguments rows, out and residual are not used; |weight_zero| is at most 255. x is read up to 15 bytes past a strip's depth.
 using StripFn = void (*)(const TileArgs& args, const Strip& strip);
 
 }  // namespace planish

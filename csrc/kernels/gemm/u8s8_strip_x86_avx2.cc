@@ -23,17 +23,21 @@ struct WideSegment {
   int64_t step;
 };
 
-// The packed quads of a segment and panel (int8 [quads][16][4]) → int16 [pairs][16][2].
-char* WidenWeights(const char* packed, int64_t pairs, char* to) {
+// The packed quads of a segment and panel (int8 [quads][16][4]) less the outputs' zero points → int16 [pairs][16][2]. What stands
+// behind an odd depth is zero.
+char* WidenWeights(const char* packed, int64_t depth, const Ints (&zero)[2], char* to) {
   // A byte that stands above a zero byte is shifted down with its sign.
   const __m256i first = _mm256_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13,  //
                                          -1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13);
   const __m256i second = _mm256_or_si256(first, _mm256_set1_epi16(0x0200));
-  for (int64_t pair = 0; pair < pairs; ++pair, to += kPairBytes) {
-    const char* quad = packed + pair / 2 * 64;
-    const __m256i order = pair % 2 ? second : first;
-    StoreVector(to, _mm256_srai_epi16(_mm256_shuffle_epi8(LoadVector(quad), order), 8));
-    StoreVector(to + 32, _mm256_srai_epi16(_mm256_shuffle_epi8(LoadVector(quad + 32), order), 8));
+  for (int64_t k = 0; k < depth; k += 2, to += kPairBytes) {
+    const __m256i order = k % 4 ? second : first;
+    const __m256i inside = SplatInt(k + 1 < depth ? -1 : 0xffff);
+    for (int v = 0; v < 2; ++v) {
+      const __m256i bytes = _mm256_shuffle_epi8(LoadVector(packed + k / 4 * 64 + 32 * v), order);
+      const __m256i words = _mm256_sub_epi16(_mm256_srai_epi16(bytes, 8), zero[v]);
+      StoreVector(to + 32 * v, _mm256_and_si256(words, inside));
+    }
   }
   return to;
 }
@@ -70,9 +74,18 @@ class StripKernel {
     const int64_t segment_bytes = (a_.depth + 3) / 4 * 64;
     char* to = a_.scratch;
     for (int64_t panel = 0; panel < panels; ++panel) {
+      const Ints zero[2] = {ZeroPoints(panel * kPanelOutputs), ZeroPoints(panel * kPanelOutputs + kLanes)};
       for (int64_t s = 0; s < a_.segments; ++s)
-        to = WidenWeights(a_.weights + panel * a_.panel_bytes + s * segment_bytes, pairs_, to);
+        to = WidenWeights(a_.weights + panel * a_.panel_bytes + s * segment_bytes, a_.depth, zero, to);
     }
+  }
+
+  // Those of the outputs from n on, each as two 16-bit numbers.
+  Ints ZeroPoints(int64_t n) const {
+    const int64_t left = a_.outputs - n;
+    if (!a_.weight_zero || left <= 0) return SplatInt(0);
+    const Ints zero = left >= kLanes ? LoadInts(a_.weight_zero + n) : LoadFirstInts(a_.weight_zero + n, left);
+    return _mm256_blend_epi16(zero, _mm256_slli_epi32(zero, 16), 0xaa);
   }
 
   void WidenSegments(char* to) {
