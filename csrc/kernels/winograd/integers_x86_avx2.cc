@@ -38,20 +38,36 @@ __attribute__((noinline)) void Sums(const Products& p, int first) {
   }
   const int16_t* v = p.v + first * p.v_pitch;
   const char* u = p.u;
+  const auto input = [&](int r, int64_t k) __attribute__((always_inline)) {
+    int32_t pair;
+    memcpy(&pair, v + r * p.v_pitch + 2 * k, sizeof pair);
+    return SplatInt(pair);
+  };
+  const auto weights = [&](int i) __attribute__((always_inline)) {
+    return u + i / 2 * p.panel_bytes + i % 2 * 32;
+  };
 #pragma GCC unroll 2
   for (int64_t k = 0; k < p.pairs; ++k, u += 64) {
-    __m256i x[kRows];
+    if constexpr (kRows < kVecs) {  // what is fewer stays in registers
+      Ints x[kRows];
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      int32_t pair;
-      memcpy(&pair, v + r * p.v_pitch + 2 * k, sizeof pair);
-      x[r] = _mm256_set1_epi32(pair);
-    }
+      for (int r = 0; r < kRows; ++r) x[r] = input(r, k);
 #pragma GCC unroll 16
-    for (int i = 0; i < kVecs; ++i) {
-      const char* w = u + i / 2 * p.panel_bytes + i % 2 * 32;
+      for (int i = 0; i < kVecs; ++i) {
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) sum[r][i] = _mm256_add_epi32(sum[r][i], MultiplyPairs(x[r], w));
+        for (int r = 0; r < kRows; ++r) sum[r][i] = AddInts(sum[r][i], MultiplyPairs(x[r], weights(i)));
+      }
+    } else {
+      Ints w[kVecs];
+#pragma GCC unroll 16
+      for (int i = 0; i < kVecs; ++i)
+        w[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(weights(i)));
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Ints x = input(r, k);
+#pragma GCC unroll 16
+        for (int i = 0; i < kVecs; ++i) sum[r][i] = AddInts(sum[r][i], _mm256_madd_epi16(x, w[i]));
+      }
     }
   }
 #pragma GCC unroll 16

@@ -25,7 +25,7 @@ QUICK_BYTES = frozenset(("avxvnni", "avx512vnni", "amx"))
 #: Fewer channels or outputs leave too little to multiply between the transforms.
 LEAST_CHANNELS, LEAST_OUTPUTS = 16, 8
 #: The same for bytes, of channels and outputs together.
-LEAST_BYTE_WIDTH = 48
+LEAST_BYTE_WIDTH = 32
 #: Fewer pixels leave tiles half empty, and read each of the larger weights too seldom: floats take 16/9 of the memory,
 #: bytes, as 16-bit numbers, 32/9.
 LEAST_PIXELS, LEAST_BYTE_PIXELS = 32, 64
