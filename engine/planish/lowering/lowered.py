@@ -48,8 +48,7 @@ class Packed(NamedTuple):
     logical: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(NamedTuple):
     """A graph input or output as the user sees it: dims are ints, names of symbolic dimensions, or None.
 
     labels: of an output that is given as one dictionary a row, the keys; the tensor holds their values.

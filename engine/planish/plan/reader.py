@@ -167,7 +167,7 @@ class _Reader:
 
     def port(self, entry: list[Any], tensor: int) -> Port:
         name, dtype, shape, labels = entry
-        if shape is not None and not all(map(_is_dim, shape)):
+        if shape is not None and not _are_dims(shape):
             raise self.damaged("a shape")
         if labels and not (all(type(v) is int for v in labels) or all(isinstance(v, str) for v in labels)):
             raise self.damaged("an output's labels")
@@ -185,6 +185,12 @@ class _Reader:
         return captured <= set(step.inputs) - {ABSENT} and fits_body(step)
 
 
-def _is_dim(d: Any) -> bool:
-    """Whether it is a size, the name of one, or nothing."""
-    return d is None or type(d) is str or (type(d) is int and d >= 0)
+def _are_dims(shape: list[Any]) -> bool:
+    """Whether each is a size, the name of one, or nothing."""
+    for d in shape:
+        if type(d) is int:
+            if d < 0:
+                return False
+        elif type(d) is not str and d is not None:
+            return False
+    return True
