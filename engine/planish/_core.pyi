@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 _View: TypeAlias = tuple[int, int, int, Sequence[int], Sequence[int]] | None
 _Array: TypeAlias = NDArray[Any]
 _Packed = TypeVar("_Packed")
+_Step = TypeVar("_Step")
 _Attrs: TypeAlias = Mapping[str, Any]  # values: int, float, str, or sequences of numbers
 
 DTYPES: tuple[str, ...]
@@ -123,16 +124,10 @@ def kmeans1d(values: NDArray[np.floating[Any]], k: int) -> tuple[NDArray[np.floa
 # Plans.
 def read_plan(
     table: Memory,
-    tensors: int,
     constants: Memory,
-    types: list[tuple[str, int, int, bool] | tuple[np.dtype[Any], list[int]]],
+    manifest: dict[str, Any],
+    dtypes: dict[str, np.dtype[Any]],
+    formats: dict[str, bool],
+    step: Callable[[str, str, tuple[int, ...], tuple[int, ...], dict[str, Any], str], _Step],
     packed: Callable[[Memory, str, int], _Packed],
-) -> tuple[
-    list[tuple[int, int, int]],
-    list[int],
-    list[int],
-    list[tuple[int, ...]],
-    list[tuple[int, ...]],
-    tuple[int, ...],
-    dict[int, NDArray[Any] | _Packed],
-]: ...
+) -> tuple[list[tuple[int, int, int]], list[_Step], list[int], tuple[int, ...], dict[int, NDArray[Any] | _Packed]]: ...

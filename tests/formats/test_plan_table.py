@@ -12,14 +12,27 @@ import planish
 from planish import _core
 
 TENSORS = 12
-#: Two constants of one type: four float32 numbers each.
 BLOCK = _core.Memory.copy_of(np.arange(32, dtype=np.float32))
-TYPES = [(np.dtype("float32"), [2, 2])]
+DTYPES = {"float32": np.dtype("float32")}
+FORMATS = {"dense_f32": False, "csr_f32": True}
+#: Without steps: the columns of names are as long as the table says.
+MANIFEST = {
+    "tensors": TENSORS,
+    "types": [["float32", 2, 2]],
+    "attributes": [["axis", 1], ["pads", [0, 1]]],
+    "operations": [["if"], ["concat", 0], ["pad", 1, 0]],
+}
 
 
-def native(numbers: list[int], tensors: int = TENSORS) -> tuple:
+def native(numbers: list[int], **changes: object) -> tuple:
+    steps = numbers[1] if len(numbers) > 1 and 0 <= numbers[1] <= 100_000 else 0
+    names = {"names": [f"step {i}" for i in range(steps)], "origins": [""] * steps}
     table = _core.Memory.copy_of(np.array(numbers, "<i4"))
-    return _core.read_plan(table, tensors, BLOCK, TYPES, lambda *fields: fields)
+    return _core.read_plan(table, BLOCK, {**MANIFEST, **names, **changes}, DTYPES, FORMATS, made, made)
+
+
+def made(*fields: object) -> tuple:
+    return fields
 
 
 class Damaged(Exception):
@@ -78,6 +91,7 @@ class Naive:
     def step(self, exists: set[int]) -> None:
         row = next(self.steps, None)
         require(row is not None and min(row) >= 0)
+        require(row[0] < len(MANIFEST["operations"]))
         inputs, outputs = list(islice(self.operands, row[2])), list(islice(self.operands, row[3]))
         require((exists | {-1}).issuperset(inputs))
         for _ in range(row[1]):
@@ -99,12 +113,17 @@ SOUND = [
 SOUND = [n for item in SOUND for n in (item if isinstance(item, tuple) else (item,))]
 
 
-def test_rows_become_columns():
-    graphs, operations, nested, inputs, outputs, ports, constants = native(SOUND)
+def test_rows_become_steps_and_constants():
+    graphs, steps, nested, ports, constants = native(SOUND)
     assert graphs == [(1, 1, 2), (0, 1, 1), (0, 1, 1)]
-    assert (operations, nested) == ([0, 1, 1, 2], [2, 0, 0, 0])
-    assert inputs == [(0,), (0, 10), (0, 11), (3, -1)]
-    assert outputs == [(3,), (2,), (2,), (4, -1)]
+    assert nested == [2, 0, 0, 0]
+    assert steps == [
+        ("if", "step 0", (0,), (3,), {}, ""),
+        ("concat", "step 1", (0, 10), (2,), {"axis": 1}, ""),
+        ("concat", "step 2", (0, 11), (2,), {"axis": 1}, ""),
+        ("pad", "step 3", (3, -1), (4, -1), {"pads": [0, 1], "axis": 1}, ""),
+    ]
+    assert steps[1][4] is not steps[2][4]  # what one step remembers is not for others
     assert ports == (0, 4, 2, 2)
     assert list(constants) == [10, 11]
     np.testing.assert_array_equal(constants[11], np.arange(16, 20, dtype=np.float32).reshape(2, 2))
@@ -155,42 +174,79 @@ def test_graphs_nest_to_a_limit():
             native(nested(levels))
 
 
-@pytest.mark.parametrize("tensors", [-1, (1 << 24) + 1, 11])
+@pytest.mark.parametrize("tensors", [-1, (1 << 24) + 1, 11, 12.0, "12", 1 << 64])
 def test_the_number_of_tensors_has_limits(tensors):
-    with pytest.raises(planish.PlanishError, match="tensor"):
-        native(SOUND, tensors)
+    with pytest.raises(planish.PlanishError, match="export it again"):
+        native(SOUND, tensors=tensors)
 
 
 def test_a_table_of_broken_numbers():
     with pytest.raises(planish.PlanishError, match="size"):
-        _core.read_plan(_core.Memory.copy_of(bytes(13)), 0, BLOCK, TYPES, tuple)
+        _core.read_plan(_core.Memory.copy_of(bytes(13)), BLOCK, MANIFEST, DTYPES, FORMATS, made, made)
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"),
+    "changes",
     [
-        ((np.dtype("float32"), [33]), planish.PlanishError),
-        ((np.dtype("float32"), [-1]), planish.PlanishError),
-        ((np.dtype("float32"), [1 << 62, 1 << 62]), planish.PlanishError),
-        ((np.dtype("float32"), [1 << 64]), OverflowError),
-        ((np.dtype("float32"), [1.0]), TypeError),
-        ((np.dtype("float32"), [0] * 100), ValueError),
-        (("csr_f32", 129, 0, True), planish.PlanishError),
-        (("csr_f32", -1, 0, False), planish.PlanishError),
-        (("csr_f32", "1", 0, False), TypeError),
-        (("csr_f32", 1, None, False), TypeError),
+        {"types": None},
+        {"types": []},
+        {"types": [None]},
+        {"types": [[]]},
+        {"types": [[1, 2]]},
+        {"types": [["float31", 2]]},
+        {"types": [["float32", 33]]},
+        {"types": [["float32", -1]]},
+        {"types": [["float32", 1.0]]},
+        {"types": [["float32", 1 << 64]]},
+        {"types": [["csr_f32"]]},
+        {"types": [["csr_f32", 1]]},
+        {"types": [["csr_f32", 129, 0]]},
+        {"types": [["csr_f32", "1", 0]]},
+        {"types": [["csr_f32", 1, None]]},
+        {"names": None},
+        {"names": []},
+        {"names": [1, 2, 3, 4]},
+        {"origins": ["", "", ""]},
+        {"origins": [None] * 4},
+        {"attributes": {}},
+        {"attributes": []},
+        {"attributes": [["axis", 1]]},
+        {"attributes": [["axis"], ["pads"]]},
+        {"attributes": [["axis", 1, 2], ["pads", 1]]},
+        {"attributes": [[1, 1], [[], 1]]},
+        {"operations": None},
+        {"operations": [["if"], ["concat", 0]]},
+        {"operations": [[], [], []]},
+        {"operations": [["if"], [["concat"], 0], ["pad"]]},
+        {"operations": [["if"], ["concat", -1], ["pad"]]},
+        {"operations": [["if"], ["concat", 2], ["pad"]]},
+        {"operations": [["if"], ["concat", "axis"], ["pad"]]},
     ],
+    ids=str,
 )
-def test_a_constant_that_is_not_inside_or_of_no_type(kind, error):
-    table = _core.Memory.copy_of(np.array([1, 0, 1, 0, 0, 0, 5, 0, 0], "<i4"))
-    with pytest.raises(error):
-        _core.read_plan(table, 6, BLOCK, [kind], tuple)
+def test_a_manifest_that_does_not_belong_to_the_table(changes):
+    with pytest.raises(planish.PlanishError, match="export it again"):
+        native(SOUND, **changes)
+
+
+@pytest.mark.parametrize("name", ["tensors", "types", "names", "origins", "attributes", "operations"])
+def test_a_manifest_without_an_entry(name):
+    manifest = {**MANIFEST, "names": [""] * 4, "origins": [""] * 4}
+    del manifest[name]
+    with pytest.raises(planish.PlanishError, match=f"{name} is malformed"):
+        _core.read_plan(_core.Memory.copy_of(np.array(SOUND, "<i4")), BLOCK, manifest, DTYPES, FORMATS, made, made)
+
+
+def test_arrays_of_too_many_elements_or_axes():
+    with pytest.raises(planish.PlanishError, match="overflows"):
+        native(SOUND, types=[["float32", 1 << 62, 1 << 62]])
+    with pytest.raises(ValueError, match="dimension"):
+        native(SOUND, types=[["float32", *[1] * 100]])
 
 
 def test_packed_weights_are_slices_or_copies():
-    table = _core.Memory.copy_of(np.array([1, 0, 2, 0, 0, 0, 5, 0, 1, 4, 1, 0], "<i4"))
-    types = [("dense_f32", 64, 7, False), ("csr_f32", 128, 8, True)]
-    constants = _core.read_plan(table, 6, BLOCK, types, lambda *fields: fields)[-1]
+    types = [["dense_f32", 64, 7], ["csr_f32", 128, 8]]
+    constants = native([1, 0, 2, 0, 0, 0, 5, 0, 1, 4, 1, 0], types=types)[-1]
     addresses = [np.frombuffer(memory, np.uint8).__array_interface__["data"][0] for memory, _, _ in constants.values()]
     start = np.frombuffer(BLOCK, np.uint8).__array_interface__["data"][0]
     assert [fields[1:] for fields in constants.values()] == [("dense_f32", 7), ("csr_f32", 8)]

@@ -20,7 +20,6 @@ from planish.runtime.view import numpy_dtype
 from planish.steps import KINDS
 
 Array = npt.NDArray[Any]
-_ConstantType = tuple[str, int, int, bool] | tuple[np.dtype[Any], list[int]]
 _CONTROL = ("if", "loop", "scan", "sequence_map")
 
 
@@ -32,13 +31,13 @@ def read(where: str, sections: Mapping[int, _core.Memory]) -> Lowered:
     manifest = json.loads(str(sections[MANIFEST], "utf-8"))
     reader = _Reader(where, manifest)
     reader.check_isa()
-    reader.check_formats()
     table = _core.Memory.copy_of(sections[TABLE])  # what was checked must not change
+    dtypes, formats = reader.dtypes(), reader.formats()
     try:
-        columns = _core.read_plan(table, manifest["tensors"], sections[CONSTANTS], reader.types(), Packed)
+        parts = _core.read_plan(table, sections[CONSTANTS], manifest, dtypes, formats, Step, Packed)
     except PlanishError as error:
         raise PlanError(f"{where}: {error}") from None
-    return reader.read(*columns)
+    return reader.read(*parts)
 
 
 class _Reader:
@@ -55,18 +54,17 @@ class _Reader:
     def read(
         self,
         graphs: list[tuple[int, int, int]],
-        operations: list[int],
+        steps: list[Step],
         nested: list[int],
-        inputs: list[tuple[int, ...]],
-        outputs: list[tuple[int, ...]],
         ports: tuple[int, ...],
         constants: dict[int, Array | Packed],
     ) -> Lowered:
-        """The columns are those of _core.read_plan."""
+        """Takes what _core.read_plan gives."""
         lowered = self.lowered
         lowered.names, lowered.constants = [""] * self.manifest["tensors"], constants
         lowered.defaults = [self.port(entry, 0) for entry in self.manifest["defaults"]]
-        self.steps = zip(self.all_steps(operations, inputs, outputs), nested, strict=True)
+        self.check_operations(steps)
+        self.steps = zip(steps, nested, strict=True)
         self.graphs = zip(graphs, self.manifest["graphs"], strict=True)
         self.ports = iter(ports)
         self.fill(lowered)
@@ -85,66 +83,44 @@ class _Reader:
                 f"export with --isa {usable[-1]}"
             )
 
-    def check_formats(self) -> None:
+    def formats(self) -> dict[str, bool]:
+        """Those of packed weights, and whether the weights are copied: what becomes an address must not change once it
+        was validated."""
         for form, version in self.manifest["formats"].items():
             if FORMATS.get(form) != version:
                 raise PlanError(
                     f"{self.where}: weights packed as {form} version {version}, which this planish does not read; "
                     "export it again"
                 )
+        return {form: form.startswith(("csr", "block")) for form in self.manifest["formats"]}
 
-    def types(self) -> list[_ConstantType]:
-        """Those of constants, as _core.read_plan takes them, and checks the numbers."""
-        formats = self.manifest["formats"]
-        types: list[_ConstantType] = []
-        for name, *numbers in self.manifest["types"]:
-            if name in formats:
-                size, logical = numbers
-                # What becomes an address is copied: it must not change once validated.
-                types.append((name, size, logical, name.startswith(("csr", "block"))))
-            elif name in _core.DTYPES:
-                types.append((numpy_dtype(name), numbers))
-            else:
-                raise self.damaged("a constant's type")
-        return types
+    def dtypes(self) -> dict[str, np.dtype[Any]]:
+        """Those of arrays, by name."""
+        names = {name for name, *_ in self.manifest["types"]}
+        return {name: numpy_dtype(name) for name in names.intersection(_core.DTYPES)}
 
-    def all_steps(
-        self, operations: list[int], inputs: list[tuple[int, ...]], outputs: list[tuple[int, ...]]
-    ) -> list[Step]:
-        """The steps of all graphs, without those nested in them."""
-        names, origins = self.manifest["names"], self.manifest["origins"]
-        if not {*map(type, names), *map(type, origins)} <= {str}:
-            raise self.damaged("a step's name")
-        known = self.operations()
-        steps = [
-            Step(kind, name, taken, made, attrs.copy(), origin)
-            for (kind, attrs), name, taken, made, origin in zip(
-                map(known.__getitem__, operations), names, inputs, outputs, origins, strict=True
-            )
-        ]
-        if any(kind == "onnx" for kind, _ in known):
-            packed = {t for t, value in self.lowered.constants.items() if isinstance(value, Packed)}
-            for step in steps:
-                if step.kind == "onnx" and not packed.isdisjoint(step.inputs):
-                    raise self.damaged(f"an input of step '{step.name}'")
-        return steps
-
-    def operations(self) -> list[tuple[str, dict[str, Any]]]:
-        """Distinct kinds and attributes of steps."""
-        attributes = self.manifest["attributes"]
-        if any(name.startswith("_") or name == "branches" for name, _ in attributes):  # what is not of the file
+    def check_operations(self, steps: list[Step]) -> None:
+        """Refuses kinds that there are not, attributes that are not of the file, and what the fallback would trust."""
+        if any(name.startswith("_") or name == "branches" for name, _ in self.manifest["attributes"]):
             raise self.damaged("an attribute's name")
-        made = [(kind, dict(map(attributes.__getitem__, numbers))) for kind, *numbers in self.manifest["operations"]]
-        for kind, attrs in made:
-            if kind == "onnx":
-                texts = [attrs["node"], attrs["op"], *attrs["captured"]]  # which no kernel validates
-                if not isinstance(attrs["opset"], int) or not all(isinstance(text, str) for text in texts):
-                    raise self.damaged("an attribute of 'onnx'")
-            elif kind not in KINDS:
-                raise PlanError(
-                    f"{self.where}: steps of unknown kind '{kind}'; the plan is of another version, export it again"
-                )
-        return made
+        unknown = {kind for kind, *_ in self.manifest["operations"]} - KINDS.keys()
+        if "onnx" in unknown:
+            unknown.remove("onnx")
+            for step in steps:
+                if step.kind == "onnx":
+                    self.check_fallback(step)
+        if unknown:
+            raise PlanError(
+                f"{self.where}: steps of unknown kind '{min(unknown)}'; the plan is of another version, export it again"
+            )
+
+    def check_fallback(self, step: Step) -> None:
+        attrs = step.attrs
+        texts = [attrs["node"], attrs["op"], *attrs["captured"]]
+        if not isinstance(attrs["opset"], int) or not all(isinstance(text, str) for text in texts):
+            raise self.damaged(f"an attribute of step '{step.name}'")
+        if any(isinstance(self.lowered.constants.get(tensor), Packed) for tensor in step.inputs):
+            raise self.damaged(f"an input of step '{step.name}'")
 
     # -- graphs --------------------------------------------------------------------------------------------------------
 
