@@ -47,7 +47,7 @@ Memory AllocateHuge(int64_t size, int64_t bytes) {
 // Files of at most this size are read, not mapped: a file that is cut short while it is mapped ends the process with
 // SIGBUS as soon as what is missing is touched. Larger ones must be replaced by renaming, never written into. Reading
 // them would cost more than all else that a session's creation from a plan takes: fresh pages, and a copy.
-constexpr int64_t kReadBelow = 512 << 10;
+constexpr int64_t kReadBelow = 128 << 10;
 
 // Exactly `size` bytes of a file; throws Error where it is shorter.
 void ReadBytes(int fd, std::byte* to, int64_t size, const std::string& path) {

@@ -31,7 +31,7 @@ void BindMemory(py::module_& m) {
             return memory;
           },
           py::arg("source"), "A copy of a C-contiguous array or bytes.")
-      .def_static("map_file", &Memory::MapFile, py::arg("path"), "A file's contents: read, or mapped read-only above 512 KiB.")
+      .def_static("map_file", &Memory::MapFile, py::arg("path"), "A file's contents: read, or mapped read-only above 128 KiB.")
       .def("slice", &Memory::Slice, py::arg("offset"), py::arg("size"),
            "A part of the block, sharing its memory; offset must be a multiple of 64.")
       .def("crc32c", [](const Memory& self) {

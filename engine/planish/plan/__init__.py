@@ -3,7 +3,7 @@
 Layout, little-endian. Header (64 bytes): magic, format version, number of sections, file size, CRC-32C of the header
 and the list of sections with this field zero. List: per section 32 bytes: kind, CRC-32C, offset, size, reserved.
 Sections start at multiples of 64 bytes, in the list's order, with zeros between them; the constants at a multiple of
-4096, so that those of plans above 512 KiB are mapped and never copied. A mapped plan must not be changed in place: a
+4096, so that those of plans above 128 KiB are mapped and never copied. A mapped plan must not be changed in place: a
 process that has it open would read what was written, or end with SIGBUS where it was cut short. Write a new file and
 rename it, as `export` does.
 
