@@ -58,6 +58,22 @@ def test_qbinary_sizes(run: Run, n: int) -> None:
     np.testing.assert_array_equal(y, expected("add", a, b, 0, 255))
 
 
+@pytest.mark.parametrize("op", ["add", "mul"])
+def test_every_pair_of_bytes_is_divided_exactly(run: Run, op: str) -> None:
+    rng, f = np.random.default_rng(5), np.float32
+    a, b = (np.ascontiguousarray(m).astype("u1") for m in np.meshgrid(np.arange(256), np.arange(256)))
+    for power in (*range(-6, 2), -40, -29, 29, 31):
+        sa, sb = (f(s) for s in rng.uniform(0.5, 2, 2) * 2.0**power)
+        span = f(255) * (sa + sb) if op == "add" else f(65025) * sa * sb
+        for sy in (span / f(255), span / f(200 * rng.uniform(0.5, 2)), span / f(256)):  # the last one meets many ties
+            scales = {"a_scale": float(sa), "b_scale": float(sb), "y_scale": float(sy)}
+            zeros = {"a_zero": int(rng.integers(256)), "b_zero": int(rng.integers(256)), "y_zero": 100}
+            da, db = (a.astype(f) - f(zeros["a_zero"])) * sa, (b.astype(f) - f(zeros["b_zero"])) * sb
+            v = (da + db if op == "add" else da * db) / f(sy)
+            (y,) = run("qbinary", [a, b], [(a.shape, "u1")], op=op, **scales, **zeros)
+            np.testing.assert_array_equal(y, np.clip(np.rint(v) + 100, 0, 255).astype("u1"))
+
+
 def test_wrong_descriptions_are_refused() -> None:
     x = np.zeros(8, np.uint8)
     with pytest.raises(PlanishError):

@@ -63,18 +63,24 @@ inline Vector<float> Dequantized(const uint8_t* x, int32_t zero, float scale) {
   return __builtin_convertvector(WidenBytes(x) - zero, Vector<float>) * scale;
 }
 
+// kVectors vectors of the accumulator, as Block.
+template <int kVectors>
+inline void SumBlock(const uint8_t* const* taps, int count, int32_t zero, float scale, float* acc,
+                     int64_t i) {
+  constexpr int kStep = VectorOf<float>::kCount;
+  Vector<float> sum[kVectors];
+  for (int v = 0; v < kVectors; ++v) sum[v] = LoadVector(acc + i + v * kStep);
+  for (int t = 0; t < count; ++t) {
+    for (int v = 0; v < kVectors; ++v) sum[v] += Dequantized(taps[t] + i + v * kStep, zero, scale);
+  }
+  for (int v = 0; v < kVectors; ++v) StoreVector(acc + i + v * kStep, sum[v]);
+}
+
 void SumBytes(const uint8_t* const* taps, int count, int32_t zero, float scale, float* acc, int64_t n) {
   constexpr int kStep = VectorOf<float>::kCount;
   int64_t i = 0;
-  for (; i + 2 * kStep <= n; i += 2 * kStep) {
-    Vector<float> low = LoadVector(acc + i), high = LoadVector(acc + i + kStep);
-    for (int t = 0; t < count; ++t) {
-      low += Dequantized(taps[t] + i, zero, scale);
-      high += Dequantized(taps[t] + i + kStep, zero, scale);
-    }
-    StoreVector(acc + i, low);
-    StoreVector(acc + i + kStep, high);
-  }
+  for (; i + 4 * kStep <= n; i += 4 * kStep) SumBlock<4>(taps, count, zero, scale, acc, i);
+  for (; i + kStep <= n; i += kStep) SumBlock<1>(taps, count, zero, scale, acc, i);
   for (; i < n; ++i) {
     for (int t = 0; t < count; ++t)
       acc[i] += static_cast<float>(static_cast<int32_t>(taps[t][i]) - zero) * scale;
