@@ -26,6 +26,27 @@ void Quantize(const float* __restrict x, const float* __restrict scale, const vo
   }
 }
 
+// Quantize<uint8_t, 0, 255, false>, four vectors at a time.
+void QuantizeToBytes(const float* __restrict x, const float* __restrict scale, const void* zero_point,
+                     void* to, int64_t n) {
+  constexpr int64_t kStep = VectorOf<float>::kCount;
+  const int32_t zero = *static_cast<const uint8_t*>(zero_point);
+  const float by = scale[0], lo = static_cast<float>(-zero), hi = static_cast<float>(255 - zero);
+  uint8_t* __restrict y = static_cast<uint8_t*>(to);
+  const auto several = [&](int64_t i) {
+    const Vector<float> v = LargerOf(LoadVector(x + i) / by, lo - Vector<float>{});
+    const Vector<float> c = SmallerOf(v, hi - Vector<float>{}) + kRounder;
+    return reinterpret_cast<Vector<int32_t>>(c) + (zero - static_cast<int32_t>(BitsOf(kRounder)));
+  };
+  int64_t i = 0;
+  for (; i + 4 * kStep <= n; i += 4 * kStep) {
+    const Vector<int32_t> four[4] = {several(i), several(i + kStep), several(i + 2 * kStep),
+                                     several(i + 3 * kStep)};
+    StoreBytes(y + i, four);
+  }
+  for (; i < n; ++i) y[i] = static_cast<uint8_t>(ClampAndRound(x[i] / by, lo, hi) + zero);
+}
+
 template <class T, bool kPerElement>
 void Dequantize(const void* from, const float* __restrict scale, const void* zero_points, float* __restrict y,
                 int64_t n) {
@@ -91,7 +112,7 @@ void Interleave(const uint8_t* const* planes, int64_t channels, uint8_t* y, int6
 }  // namespace
 
 const QuantizeRows PLANISH_QUANTIZE_ROWS = {
-    {{Quantize<uint8_t, 0, 255, false>, Quantize<uint8_t, 0, 255, true>},
+    {{QuantizeToBytes, Quantize<uint8_t, 0, 255, true>},
      {Quantize<int8_t, -128, 127, false>, Quantize<int8_t, -128, 127, true>},
      {Quantize<uint16_t, 0, 65535, false>, Quantize<uint16_t, 0, 65535, true>},
      {Quantize<int16_t, -32768, 32767, false>, Quantize<int16_t, -32768, 32767, true>}},
