@@ -58,6 +58,8 @@ struct Params {
   float x_scale, y_scale;
   int32_t x_zero, y_zero, lo, hi;
   const PoolRows* rows;
+  int listed;              // taps of a window, 0 if more than kTaps or if none fits into x
+  int64_t offsets[kTaps];  // of the taps from the first
 };
 
 bool IsWhole(const Params& p, const Range (&r)[kSpatial]) {
@@ -90,10 +92,24 @@ void ForEachTaps(const Params& p, const Range (&r)[kSpatial], const std::byte* x
   if (count > 0) f(taps, count);
 }
 
+// Whether the whole window lies inside x, and is small enough to be listed: Params::offsets.
+bool IsListed(const Params& p, const Range (&r)[kSpatial]) {
+  bool inside = p.listed > 0;
+  for (int d = 0; d < kSpatial; ++d) inside = inside && r[d].begin == 0 && r[d].end == p.axis[d].kernel;
+  return inside;
+}
+
 template <class T>
 void MaxWindow(const Params& p, const Range (&r)[kSpatial], const std::byte* x, std::byte* y, int64_t n,
                void (*max)(const T* const*, int, T*, int64_t)) {
   T* out = reinterpret_cast<T*>(y);
+  if (!std::numeric_limits<T>::has_infinity && IsListed(p, r)) {  // of floats, a first NaN must not stay
+    for (int d = 0; d < kSpatial; ++d) x += r[d].start * p.axis[d].from;
+    const T* taps[kTaps];
+    for (int t = 0; t < p.listed; ++t) taps[t] = reinterpret_cast<const T*>(x + p.offsets[t]);
+    std::copy_n(taps[0], n, out);
+    return max(taps + 1, p.listed - 1, out, n);
+  }
   std::fill_n(out, n, std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : T{0});
   ForEachTaps(p, r, x, [&](const std::byte* const* taps, int count) {
     max(reinterpret_cast<const T* const*>(taps), count, out, n);
@@ -212,6 +228,23 @@ void FillAxes(const OpDesc& op, const View& x, const View& y, Params& p) {
   }
 }
 
+// The taps of a window that fits into x, in row-major order.
+void ListTaps(Params& p) {
+  p.listed = 0;
+  int64_t taps = 1;
+  for (const Axis& a : p.axis) {
+    if (a.kernel > kTaps || (taps *= a.kernel) > kTaps || (a.kernel - 1) * a.dilation >= a.in) return;
+  }
+  for (int64_t t = 0; t < taps; ++t) {
+    int64_t rest = t, offset = 0;
+    for (int d = kSpatial - 1; d >= 0; --d) {
+      offset += rest % p.axis[d].kernel * p.axis[d].dilation * p.axis[d].from;
+      rest /= p.axis[d].kernel;
+    }
+    p.offsets[p.listed++] = offset;
+  }
+}
+
 void FillQuantization(const OpDesc& op, Params& p) {
   p.x_scale = static_cast<float>(op.attrs.Float("x_scale", 1));
   p.y_scale = static_cast<float>(op.attrs.Float("y_scale", 1));
@@ -260,6 +293,7 @@ Built BuildPool(const OpDesc& op) {
   p.batch_from = x.stride[0];
   p.batch_to = y.stride[0];
   FillAxes(op, x, y, p);
+  ListTaps(p);
   FillQuantization(op, p);
   p.rows = &PoolRowsFor(kernel.isa);
   // Few output rows (a global pool): split the channels, in whole cache lines.
