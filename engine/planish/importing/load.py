@@ -10,6 +10,7 @@ import onnx_ir
 
 from planish.errors import ModelError, UsageError
 from planish.importing.check_proto import check_model_proto
+from planish.importing.graphs import bodies_of, nested_graphs
 from planish.importing.messages import first_cause
 from planish.importing.names import make_names_unique, number_nodes
 from planish.importing.sparse import densify_sparse_tensors
@@ -99,15 +100,29 @@ def _normalise(model: onnx_ir.Model, where: str) -> onnx_ir.Model:
     """Numbered nodes, unique names, topological order in every graph, and no negative dimensions."""
     number_nodes(model)
     make_names_unique(model)
-    for inner in [model.graph, *model.graph.subgraphs(), *(function.graph for function in model.functions.values())]:
+    functions = [function.graph for function in model.functions.values()]
+    for inner in [*nested_graphs(model.graph), *functions]:
         for value in [*inner.inputs, *inner.outputs, *(v for node in inner for v in node.outputs)]:
             _forget_negative_dimensions(value)
     try:
-        for graph in [model.graph, *(function.graph for function in model.functions.values())]:
-            graph.sort()
+        for graph in [model.graph, *functions]:
+            if not _is_sorted(graph, set()):
+                graph.sort()
     except ValueError:
         raise ModelError(f"{where}: the graph contains a cycle; export the model again") from None
     return model
+
+
+def _is_sorted(graph: onnx_ir.Graph, before: set[onnx_ir.Node]) -> bool:
+    """Whether every node of the graph, and of those inside it, reads only what earlier nodes make; `before` are those
+    that ran before the graph, and grows."""
+    for node in graph:
+        if not all(value is None or (made := value.producer()) is None or made in before for value in node.inputs):
+            return False
+        if not all(_is_sorted(body, before) for body in bodies_of(node)):
+            return False
+        before.add(node)
+    return True
 
 
 def _forget_negative_dimensions(value: onnx_ir.Value) -> None:

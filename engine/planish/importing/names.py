@@ -6,13 +6,15 @@ from collections.abc import Iterable
 
 import onnx_ir
 
+from planish.importing.graphs import nested_graphs
+
 #: Key of a node's position in its graph as the file had it, in `onnx_ir.Node.meta`.
 NODE_INDEX = "planish.index"
 
 
 def number_nodes(model: onnx_ir.Model) -> None:
     """Notes every node's position, so that messages can name it after nodes were sorted and replaced."""
-    for graph in [model.graph, *model.graph.subgraphs()]:
+    for graph in nested_graphs(model.graph):
         for index, node in enumerate(graph):
             node.meta.setdefault(NODE_INDEX, index)
 
@@ -24,25 +26,27 @@ def make_names_unique(model: onnx_ir.Model) -> None:
     order keeps a shared one. Inputs, outputs and initializers of the main graph always keep theirs. Unnamed nodes are
     called `<Operator>_<index>`.
     """
-    graphs = [model.graph, *model.graph.subgraphs()]
-    _name_nodes(node for graph in graphs for node in graph)
-    taken = {v.name: v for v in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]}
-    for graph in graphs:
-        defined = [*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)]
-        for value in defined:
-            if value.name == "" and not value.uses():
+    nodes = [(graph, list(graph)) for graph in nested_graphs(model.graph)]
+    _name_nodes(node for _, listed in nodes for node in listed)
+    taken = {v.name: v for v in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.data.values()]}
+    for graph, listed in nodes:
+        for value in [*graph.inputs, *graph.initializers.data.values(), *(v for node in listed for v in node.outputs)]:
+            name = value.name
+            if name and taken.setdefault(name, value) is value:
+                continue
+            if name == "" and not value.uses():
                 continue  # an optional output that is not wanted
-            if taken.setdefault(value.name, value) is not value or not value.name:
-                value.name = _fresh(value.name or "value", taken)
-                taken[value.name] = value
+            value.name = _fresh(name or "value", taken)
+            taken[value.name] = value
 
 
 def _name_nodes(nodes: Iterable[onnx_ir.Node]) -> None:
     taken: dict[str | None, object] = {}
     for index, node in enumerate(nodes):
-        if not node.name or node.name in taken:
-            node.name = _fresh(node.name or f"{node.op_type}_{index}", taken)
-        taken[node.name] = node
+        name = node.name
+        if not name or name in taken:
+            name = node.name = _fresh(name or f"{node.op_type}_{index}", taken)
+        taken[name] = node
 
 
 def _fresh(base: str, taken: dict[str | None, object] | dict[str | None, onnx_ir.Value]) -> str:

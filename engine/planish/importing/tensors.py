@@ -13,6 +13,7 @@ import onnx_ir
 
 from planish.errors import ModelError
 from planish.importing.check_tensor import byte_size, check_size
+from planish.importing.graphs import nested_graphs
 
 
 class ExternalFiles:
@@ -82,8 +83,8 @@ def materialise_tensors(model: onnx_ir.Model, files: ExternalFiles, where: str) 
     Afterwards the protobuf can be freed, `numpy()` costs nothing, and renaming a value changes no caller's object.
     Types of less than a byte stay packed.
     """
-    functions = [function.graph for function in model.functions.values()]
-    for graph in [model.graph, *model.graph.subgraphs(), *functions, *(s for f in functions for s in f.subgraphs())]:
+    roots = [model.graph, *(function.graph for function in model.functions.values())]
+    for graph in (inner for root in roots for inner in nested_graphs(root)):
         for value in graph.initializers.values():
             if value.const_value is not None:
                 value.const_value = _materialise(value.const_value, files, where)

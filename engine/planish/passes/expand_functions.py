@@ -10,6 +10,7 @@ import onnx.defs
 import onnx_ir
 import onnx_ir.passes.common
 
+from planish.passes.node_index import drop_index
 from planish.passes.patterns import graphs_of, output_at
 
 #: (domain, operator) → what is written out. Everything else that ONNX defines as a function has kernels of its own.
@@ -47,6 +48,7 @@ def expand_functions(model: onnx_ir.Model) -> bool:
     if not functions:
         return False
     model.functions.update(functions)
+    drop_index()
     onnx_ir.passes.common.InlinePass(lambda function: function.domain == _PASSING)(model)
     return True
 

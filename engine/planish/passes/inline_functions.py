@@ -9,6 +9,7 @@ import onnx_ir
 import onnx_ir.passes.common
 
 from planish.errors import ModelError
+from planish.passes.node_index import drop_index
 
 #: Nodes that calls may become: functions that call others twice, to some depth, would fill any memory.
 MOST_NODES = 1_000_000
@@ -34,6 +35,7 @@ def inline_functions(model: onnx_ir.Model) -> bool:
         detail = " ".join(str(error).split())[:200]
         raise ModelError(f"functions of the model: cannot be inlined: {detail}; inline them when exporting") from None
     model.functions.clear()
+    drop_index()
     return True
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir
 
-from planish.passes.node_index import has_index, indexed_nodes
+from planish.passes.node_index import has_index, indexed_holders, indexed_nodes
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +20,7 @@ def graphs_of(model: onnx_ir.Model) -> list[onnx_ir.Graph]:
     """The main graph and every graph inside it, outer graphs first."""
     graphs = [model.graph]
     for graph in graphs:  # grows while it is read
-        for node in graph:
+        for node in indexed_holders(graph) if has_index(model) else graph:
             graphs.extend(subgraphs_of(node))
     return graphs
 

@@ -31,7 +31,7 @@ from planish.passes.lift_constants import lift_constants
 from planish.passes.look_up_one_hots import look_up_one_hots
 from planish.passes.merge_relu_clips import merge_relu_clips
 from planish.passes.node_index import drop_index, has_index, index_nodes
-from planish.passes.patterns import graphs_of
+from planish.passes.patterns import subgraphs_of
 from planish.passes.resolve_shapes import resolve_shapes
 from planish.passes.select_branches import select_branches
 from planish.passes.simplify_reshapes import simplify_reshapes
@@ -71,6 +71,9 @@ PASSES: tuple[Pass, ...] = (
     eliminate_dead_nodes,
 )
 
+#: The passes that serialise nodes, for which names must be unique; other passes tell values apart by themselves.
+_BY_NAME: frozenset[Pass] = frozenset({inline_functions, resolve_shapes, upgrade_opset, expand_functions})
+
 #: A round undoes nothing that an earlier one did, so that few are needed; the bound guards against passes that
 #: disagree.
 MAX_ROUNDS = 8
@@ -108,37 +111,36 @@ def canonicalise(model: onnx_ir.Model, *, stop_after: str | None = None, verify:
 
 def _run_rounds(model: onnx_ir.Model, stop_after: str | None, signature: Signature | None) -> None:
     """All passes until a round changes nothing; signature: that of the model, which is verified if it is given."""
-    changes = 0
+    changes = named = 0  # named: the number of changes when names were last made unique
     idle: dict[Pass, int] = {}  # the number of changes before the pass when it last found nothing to do
     for _ in range(MAX_ROUNDS):
         before = changes
         for run_pass in PASSES:
             if idle.get(run_pass) != changes:
-                if _run(run_pass, model):
-                    changes += 1
+                if run_pass in _BY_NAME and named != changes:
                     make_names_unique(model)
-                    if signature is not None:
-                        verify_model(model, signature, run_pass.__name__)
-                else:
+                    named = changes
+                if not _run(run_pass, model):
                     idle[run_pass] = changes
+                else:
+                    changes += 1
+                    if signature is not None:
+                        make_names_unique(model)
+                        verify_model(model, signature, run_pass.__name__)
             if run_pass.__name__ == stop_after:
-                return
-        if changes == before:
-            return
+                break
+        if changes == before or stop_after is not None:
+            break
+    make_names_unique(model)
 
 
 def _run(run_pass: Pass, model: onnx_ir.Model) -> bool:
-    changed = True
     try:
         if not has_index(model):
-            index_nodes(model, graphs_of(model))
-        changed = run_pass(model)
-        return changed
+            index_nodes(model, subgraphs_of)
+        return run_pass(model)
     except PlanishError:
         raise
     except _MALFORMED as error:
         detail = first_cause(error)
         raise ModelError(f"pass {run_pass.__name__}: {type(error).__name__}: {detail}; check the model") from error
-    finally:
-        if changed:
-            drop_index()

@@ -88,6 +88,7 @@ def _register(graph: onnx_ir.Graph, tensor: onnx_ir.TensorProtocol, name: str) -
 def insert_before(anchor: onnx_ir.Node, *nodes: onnx_ir.Node) -> onnx_ir.Value:
     """Put `nodes` in front of `anchor`, in order; gives the last one's first output."""
     assert anchor.graph is not None
+    drop_index()
     anchor.graph.insert_before(anchor, nodes)
     return nodes[-1].outputs[0]
 
@@ -95,6 +96,7 @@ def insert_before(anchor: onnx_ir.Node, *nodes: onnx_ir.Node) -> onnx_ir.Value:
 def replace_node(old: onnx_ir.Node, *nodes: onnx_ir.Node) -> None:
     """Put `nodes` in the place of `old`; the last one's outputs take over the names, types and uses of `old`'s."""
     assert old.graph is not None
+    drop_index()
     new = nodes[-1]
     if not new.name:
         new.name = old.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir
 
 from planish.errors import ModelError
+from planish.passes.node_index import drop_index
 from planish.passes.opset_rules import RULES
 from planish.passes.patterns import nodes_of
 from planish.passes.weightless import replace_by_proto
@@ -34,6 +35,7 @@ def upgrade_opset(model: onnx_ir.Model) -> bool:
         before, rule = RULES[node.op_type]
         if opset < before:
             rule(node, opset)
+    drop_index()  # rules rename operators
     model.opset_imports[""] = TARGET
     model.ir_version = max(model.ir_version, _TARGET_IR)
     return True
