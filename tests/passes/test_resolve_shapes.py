@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx.parser
 
 from planish.importing import load_model
+from planish.importing.names import make_names_unique
 from planish.passes.lift_constants import lift_constants
 from planish.passes.resolve_shapes import resolve_shapes
+from planish.passes.rewrite import add_constant, insert_before, make_node
 
 
 def test_symbolic_dimensions_keep_their_names(apply: Any) -> None:
@@ -58,6 +61,51 @@ def test_a_second_run_has_nothing_to_do(apply: Any) -> None:
     text = """<ir_version: 10, opset_import: ["" : 21]> g (float[5] x) => (float[5] y) { h = Abs(x)  y = Relu(h) }"""
     model = apply(resolve_shapes, text)
     assert not resolve_shapes(model)
+
+
+def test_what_a_pass_finds_out_is_passed_on() -> None:
+    """A parameter that becomes constant says more than its computed form, also about what follows in branches."""
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N,6] x, int64[2] s, bool k) => (float[a,b] y) { h = Reshape(x, s)  r = Relu(h)
+      y = If (k) <then_branch = t () => (float[c,d] p) { p = Abs(r) },
+                  else_branch = e () => (float[c,d] q) { q = Neg(r) }> }"""
+    model = load_model(onnx.parser.parse_model(text))
+    assert resolve_shapes(model)
+    reshape, relu, branching = model.graph
+    assert not resolve_shapes(model)
+    reshape.replace_input_with(1, add_constant(model.graph, np.array([-1, 3], np.int64), "target"))
+    assert resolve_shapes(model)
+    assert [list(node.outputs[0].shape)[1] for node in (reshape, relu, branching)] == [3, 3, 3]
+    assert list(branching.attributes["then_branch"].as_graph()[0].outputs[0].shape)[1] == 3
+    assert not resolve_shapes(model)
+
+
+def test_new_names_of_unknown_sizes_are_no_news() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N] x) => (int64[a,b] y) { h = NonZero(x)  y = Neg(h) }"""
+    model = load_model(onnx.parser.parse_model(text))
+    assert resolve_shapes(model)
+    first, last = model.graph
+    found = first.outputs[0].shape
+    insert_before(first, make_node("NonZero", [first.inputs[0]], like=first.outputs[0]))
+    make_names_unique(model)
+    assert not resolve_shapes(model)
+    assert first.outputs[0].shape != found
+    assert first.outputs[0].shape == last.inputs[0].shape
+
+
+def test_shapes_computed_from_known_ones_stay_in_sight() -> None:
+    """A value left open is looked at again with the arithmetic that leads to it, though that is known itself."""
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N,8] x, float[M,4] z, int64[2] s) => (float[a,b] y, float[c,d] w) <int64[1] i = {1}, int64[1] one = {-1}> {
+      t = Reshape(x, s)  u = Shape(t)  v = Gather(u, i)  target = Concat <axis = 0> (one, v)  y = Reshape(z, target)
+      w = Relu(z) }"""
+    model = load_model(onnx.parser.parse_model(text))
+    assert resolve_shapes(model)
+    reshape = model.graph[0]
+    reshape.replace_input_with(1, add_constant(model.graph, np.array([-1, 2], np.int64), "target_of_t"))
+    assert resolve_shapes(model)
+    assert list(model.graph.outputs[0].shape)[1] == 2
 
 
 def test_endless_parameters_are_not_followed() -> None:

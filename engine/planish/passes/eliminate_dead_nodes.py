@@ -61,7 +61,7 @@ def _release_subgraphs(node: onnx_ir.Node) -> None:
 def _sweep_initializers(graph: onnx_ir.Graph) -> bool:
     dead = [
         name
-        for name, value in graph.initializers.items()
+        for name, value in graph.initializers.data.items()
         if not value.uses() and not value.is_graph_output() and not value.is_graph_input()
     ]
     for name in dead:

@@ -45,11 +45,11 @@ def eliminate_duplicates(model: onnx_ir.Model) -> bool:
 def _merge_initializers(graph: onnx_ir.Graph) -> bool:
     first: dict[Hashable, onnx_ir.Value] = {}
     changed = False
-    for value in list(graph.initializers.values()):
-        tensor = value.const_value
-        if tensor is None or not _is_small(tensor) or value.is_graph_output() or value.is_graph_input():
+    for value in list(graph.initializers.data.values()):
+        contents = None if value.const_value is None else _small_contents(value.const_value)
+        if contents is None or value.is_graph_output() or value.is_graph_input():
             continue
-        kept = first.setdefault((tensor.dtype, tuple(tensor.shape.numpy()), _bytes_of(tensor)), value)
+        kept = first.setdefault(contents, value)
         if kept is not value:
             value.replace_all_uses_with(kept)
             del graph.initializers[str(value.name)]
@@ -57,23 +57,31 @@ def _merge_initializers(graph: onnx_ir.Graph) -> bool:
     return changed
 
 
-def _bytes_of(tensor: onnx_ir.TensorProtocol) -> bytes:
-    """What tells tensors of one type and shape apart; onnx_ir's own `tobytes` takes five times as long."""
-    return tensor.numpy().tobytes() if type(tensor) is onnx_ir.Tensor else tensor.tobytes()
-
-
-def _is_small(tensor: onnx_ir.TensorProtocol) -> bool:
-    return tensor.dtype != onnx_ir.DataType.STRING and tensor.nbytes <= _SMALL_BYTES
+def _small_contents(tensor: onnx_ir.TensorProtocol) -> Hashable:
+    """What tells small tensors apart; None for strings and large ones."""
+    if type(tensor) is onnx_ir.Tensor:  # onnx_ir's own `nbytes` and `tobytes` take many times as long
+        array = tensor.numpy()
+        return (tensor.dtype, array.shape, array.tobytes()) if array.nbytes <= _SMALL_BYTES else None
+    if tensor.dtype == onnx_ir.DataType.STRING or tensor.nbytes > _SMALL_BYTES:
+        return None
+    return tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes()
 
 
 def _merge_nodes(graph: onnx_ir.Graph) -> bool:
-    first: dict[Hashable, onnx_ir.Node] = {}
+    first: dict[Hashable, onnx_ir.Node] = {}  # operator and inputs → the first node that has them
+    alike: dict[Hashable, dict[Hashable, onnx_ir.Node]] = {}  # where there are several: the rest of the key → node
     changed = False
     for node in list(graph):
-        key = _key(node)
-        if key is None:
+        if node.domain == "" and node.op_type in _NEVER:
             continue
-        kept = first.setdefault(key, node)
+        operands = node.domain, node.op_type, tuple(map(id, node.inputs))
+        known = first.setdefault(operands, node)
+        if known is node:
+            continue
+        if operands not in alike:
+            alike[operands] = {_rest_of_key(known): known}
+        key = _rest_of_key(node)
+        kept = node if key is None else alike[operands].setdefault(key, node)
         if kept is not node:
             changed |= _merge(node, kept)
     return changed
@@ -88,9 +96,10 @@ def _merge(node: onnx_ir.Node, kept: onnx_ir.Node) -> bool:
     return True
 
 
-def _key(node: onnx_ir.Node) -> Hashable:
-    """What two nodes must share to compute the same; None for nodes that are never merged."""
-    if (node.domain == "" and node.op_type in _NEVER) or subgraphs_of(node):
+def _rest_of_key(node: onnx_ir.Node) -> Hashable:
+    """What two nodes of one operator and inputs must share besides to compute the same; None for nodes that are never
+    merged."""
+    if subgraphs_of(node):
         return None
     attributes = []
     for name, attribute in sorted(node.attributes.items()):
@@ -98,12 +107,11 @@ def _key(node: onnx_ir.Node) -> Hashable:
             return None
         value = attribute.value
         if attribute.type == onnx_ir.AttributeType.TENSOR:
-            tensor = attribute.as_tensor()
-            if not _is_small(tensor):
+            value = _small_contents(attribute.value)
+            if value is None:
                 return None
-            value = (tensor.dtype, tuple(tensor.shape.numpy()), _bytes_of(tensor))
         elif not isinstance(value, (int, float, str, bytes)):
             value = repr(value)
         attributes.append((name, value))
     wanted = tuple(bool(value.name) for value in node.outputs)
-    return node.domain, node.op_type, node.overload, tuple(map(id, node.inputs)), tuple(attributes), wanted
+    return node.overload, tuple(attributes), wanted

@@ -12,6 +12,7 @@ from planish.passes.patterns import (
     constant_of,
     graphs_of,
     is_constant,
+    nodes_of,
     rank_of,
     scalar_of,
     static_shape,
@@ -22,6 +23,8 @@ from planish.passes.shape_arithmetic import known_elements
 
 #: Identity keeps constants that are outputs computed; DequantizeLinear of a constant is a weight.
 _NEVER = ("Identity", "DequantizeLinear")
+
+_SHAPE_TYPES = frozenset({onnx_ir.DataType.INT64, onnx_ir.DataType.INT32})
 
 
 def fold_constants(model: onnx_ir.Model) -> bool:
@@ -35,33 +38,37 @@ def fold_constants(model: onnx_ir.Model) -> bool:
     Guarantees: integer shape arithmetic on known shapes is gone.
     """
     opset = model.opset_imports.get("", 1)
-    protected = _protected_nodes(model)
+    protected: set[onnx_ir.Node] | None = None  # found when first needed, which is never for most models
     changed = False
     for graph in graphs_of(model):
         for node in list(graph):
-            if node.domain == "" and node.op_type not in _NEVER and node not in protected:
-                changed |= _fold(node, graph, opset)
+            if node.domain == "" and node.op_type not in _NEVER and _may_fold(node):
+                protected = _protected_nodes(model) if protected is None else protected
+                changed |= node not in protected and _fold(node, graph, opset)
     return changed
+
+
+def _may_fold(node: onnx_ir.Node) -> bool:
+    """Whether the inputs are constant, or the result may be known without them."""
+    return (
+        node.outputs[0].dtype in _SHAPE_TYPES
+        or node.op_type == "Mul"
+        or all(value is None or is_constant(value) for value in node.inputs)
+    )
 
 
 def _protected_nodes(model: onnx_ir.Model) -> set[onnx_ir.Node]:
     return {
         part
-        for graph in graphs_of(model)
-        for node in graph
-        if node.op_type in ("DequantizeLinear", "Gather", "GatherElements", "ScatterND")
+        for node in nodes_of(model, "DequantizeLinear", "Gather", "GatherElements", "ScatterND")
         for part in compressed_weight_nodes(node.outputs[0])
     } | _reshaped_weights(model)
 
 
 def _reshaped_weights(model: onnx_ir.Model) -> set[onnx_ir.Node]:
     """Reshape and Transpose that finish a compressed weight."""
-    return {
-        node
-        for graph in graphs_of(model)
-        for node in graph
-        if node.op_type in ("Reshape", "Transpose", "Squeeze", "Unsqueeze") and compressed_weight_nodes(node.outputs[0])
-    }
+    reshaping = nodes_of(model, "Reshape", "Transpose", "Squeeze", "Unsqueeze")
+    return {node for node in reshaping if compressed_weight_nodes(node.outputs[0])}
 
 
 def _fold(node: onnx_ir.Node, graph: onnx_ir.Graph, opset: int) -> bool:
@@ -86,7 +93,7 @@ def _fold(node: onnx_ir.Node, graph: onnx_ir.Graph, opset: int) -> bool:
 def _evaluate_shape_arithmetic(node: onnx_ir.Node) -> list[Array] | None:
     """Integers that follow from the shape of a value, without its data."""
     dtype, rank = node.outputs[0].dtype, rank_of(node.outputs[0])
-    if dtype not in (onnx_ir.DataType.INT64, onnx_ir.DataType.INT32) or rank is None or rank > 1:
+    if dtype not in _SHAPE_TYPES or dtype is None or rank is None or rank > 1:
         return None
     elements = known_elements(node.outputs[0])
     if elements is None or not all(isinstance(e, int) for e in elements) or (rank == 0 and len(elements) != 1):

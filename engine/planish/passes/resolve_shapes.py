@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from typing import Any
 
 import onnx
 import onnx.shape_inference
 import onnx_ir
 
-from planish.passes.inference_proto import inference_proto
-from planish.passes.patterns import graphs_of, is_float, nodes_of, subgraphs_of
+from planish.passes.inference_proto import inference_proto, reads_of
+from planish.passes.patterns import is_float, nodes_of, subgraphs_of
 
 #: Initializers up to this size are shown to inference: they may be shapes, axes, sizes.
 _SHAPE_BYTES = 1024
@@ -33,7 +34,9 @@ _FOLLOWED = ("Add", "Sub", "Mul", "Div")
 #: Of operators that inference does not know, those whose results no kernel takes.
 _RESULT_TYPES = {"Tokenizer": onnx_ir.DataType.STRING}
 
-#: Key in the model's `meta`: the structure for which inference last ran.
+_INTEGERS = frozenset({onnx_ir.DataType.INT32, onnx_ir.DataType.INT64})
+
+#: Key in the model's `meta`: what inference last knew of the values that it left open.
 _RESOLVED = "planish.shapes_resolved"
 
 
@@ -42,38 +45,85 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
 
     Symbolic dimensions keep the names of the inputs' or get new ones. What a file states about intermediate values may
     be stale: the first time, it counts only where inference finds nothing (operators of other domains, shapes that
-    depend on data). Later runs look at values that are still open, and only ever make them more specific.
+    depend on data). Later runs look at values that are still open, and only ever make them more specific. A value is
+    open until each of its dimensions is a number or the name of an input's.
 
     Guarantees: types are known wherever inference knows the operator; shapes wherever they depend on shapes only.
     """
     first = _RESOLVED not in model.meta
-    structure = _structure_of(model)
-    if model.meta.get(_RESOLVED) == structure:
+    symbols = {d.value for v in model.graph.inputs for d in v.shape or () if not isinstance(d, int) and d.value}
+    for node in nodes_of(model, *_RESULT_TYPES, domain="com.microsoft"):
+        node.outputs[0].dtype = _RESULT_TYPES[node.op_type]
+    nodes = list(model.graph) if first else _unresolved(model.graph, symbols)
+    if not first and model.meta[_RESOLVED].issuperset(map(_evidence, nodes)):
         return False
-    model.meta[_RESOLVED] = structure
-    for node in (node for graph in graphs_of(model) for node in graph if node.domain == "com.microsoft"):
-        if node.op_type in _RESULT_TYPES:
-            node.outputs[0].dtype = _RESULT_TYPES[node.op_type]
-    values = [v for graph in graphs_of(model) for node in graph for v in node.outputs if first or _is_open(v)]
-    if not values:
-        return False
+    values = [v for v in _made_by(nodes) if first or _is_open(v, symbols)]
     before = [(value.type, value.shape) for value in values]
     _forget(values)
-    proto = inference_proto(model, _SHAPE_BYTES)
-    _record(model.graph, _infer(proto, shape_arithmetic=False).graph)
-    if any(map(_is_open, values)) and not _is_endless(model):
+    proto = inference_proto(model, nodes, _SHAPE_BYTES)
+    _record(nodes, _infer(proto, shape_arithmetic=False).graph)
+    if any(_is_open(v, symbols) for v in values) and _has_shape_arithmetic(nodes) and not _is_endless(model):
         floats = {str(value.name) for value in values if is_float(value)}
         _forget(values)
         _hide_float_arithmetic(proto.graph, floats)
-        _record(model.graph, _infer(proto, shape_arithmetic=True).graph)
+        _record(nodes, _infer(proto, shape_arithmetic=True).graph)
     for value, (value_type, shape) in zip(values, before, strict=True):
-        _restore(value, value_type, shape)
-    return any(v.type != t or v.shape != shape for v, (t, shape) in zip(values, before, strict=True))
+        _restore(value, value_type, shape, symbols)
+    model.meta[_RESOLVED] = frozenset(map(_evidence, _unresolved(model.graph, symbols)))
+    return _is_news(before, values, symbols)
 
 
-def _structure_of(model: onnx_ir.Model) -> int:
-    """A number that changes when nodes are added, removed or connected in another way."""
-    return hash(tuple((id(n), tuple(map(id, n.inputs))) for graph in graphs_of(model) for n in graph))
+def _made_by(nodes: Iterable[onnx_ir.Node]) -> Iterator[onnx_ir.Value]:
+    """What nodes, and those inside them, give."""
+    for node in nodes:
+        yield from node.outputs
+        for body in subgraphs_of(node):
+            yield from _made_by(body)
+
+
+def _unresolved(graph: onnx_ir.Graph, symbols: Collection[str]) -> list[onnx_ir.Node]:
+    """What inference must see to find out more: the nodes, in order, that give or hold open values, and those from
+    which integers come to them that may be shapes."""
+    nodes = {node for node in graph if _leaves_open(node, symbols)}
+    pending = list(nodes)
+    while pending:
+        for _, value in reads_of(pending.pop()):
+            source = value.producer()
+            if source is not None and source.graph is graph and source not in nodes and _may_be_shape(value):
+                nodes.add(source)
+                pending.append(source)
+    return [node for node in graph if node in nodes] if nodes else []
+
+
+def _leaves_open(node: onnx_ir.Node, symbols: Collection[str]) -> bool:
+    """Whether a node gives or holds an open value; what a loop feeds its body counts, although nothing resolves it: the
+    names of its dimensions must stay known."""
+    if any(_is_open(value, symbols) for value in node.outputs):
+        return True
+    return any(
+        any(_is_open(value, symbols) for value in body.inputs) or any(_leaves_open(inner, symbols) for inner in body)
+        for body in subgraphs_of(node)
+    )
+
+
+def _may_be_shape(value: onnx_ir.Value) -> bool:
+    return value.dtype in _INTEGERS and (value.shape is None or len(value.shape) <= 1)
+
+
+def _has_shape_arithmetic(nodes: Iterable[onnx_ir.Node]) -> bool:
+    """Whether any of the nodes reads a computed value that may be a shape."""
+    return any(_may_be_shape(v) and v.producer() is not None for node in nodes for _, v in reads_of(node))
+
+
+def _evidence(node: onnx_ir.Node) -> Hashable:
+    """What inference of the node's results depends on: itself, which constants it reads, the shapes of the rest."""
+    return id(node), tuple((id(reader), _statement(value)) for reader, value in reads_of(node))
+
+
+def _statement(value: onnx_ir.Value) -> Hashable:
+    if value.is_initializer():
+        return value.name, id(value)
+    return None if value.shape is None else value.shape.dims
 
 
 def _forget(values: list[onnx_ir.Value]) -> None:
@@ -125,30 +175,32 @@ def _is_longer(value: onnx_ir.Value, most: int) -> bool:
     return any(isinstance(d, int) and d > most for d in dims)
 
 
-def _is_open(value: onnx_ir.Value) -> bool:
-    """Whether something about the value is still unknown; optional outputs without a name never matter."""
+def _is_open(value: onnx_ir.Value, symbols: Collection[str] = ()) -> bool:
+    """Whether something about the value is still unknown: a dimension that is neither a number nor among `symbols`.
+    Optional outputs without a name never matter."""
     if value.name == "":
         return False
-    return value.type is None or value.shape is None or not value.shape.is_static()
+    shape = value.shape
+    if value.type is None or shape is None:
+        return True
+    return not shape.is_static() and any(not isinstance(d, int) and d.value not in symbols for d in shape)
 
 
-def _record(graph: onnx_ir.Graph, proto: onnx.GraphProto) -> None:
+def _record(nodes: Iterable[onnx_ir.Node], proto: onnx.GraphProto) -> None:
     infos = {info.name: info.type for info in [*proto.value_info, *proto.output]}
-    for node, node_proto in zip(graph, proto.node, strict=True):
+    for node, node_proto in zip(nodes, proto.node, strict=True):
         for value in node.outputs:
-            if value.name in infos:
-                _merge(value, infos[value.name])
+            if (info := infos.get(value.name)) is not None and _is_open(value):
+                _merge(value, info)
         bodies = [a.g for a in node_proto.attribute if a.type == onnx.AttributeProto.GRAPH]
         for subgraph, body in zip(subgraphs_of(node), bodies, strict=False):
             _record(subgraph, body)
 
 
 def _merge(value: onnx_ir.Value, info: onnx.TypeProto) -> None:
-    if not _is_open(value):
-        return
     if value.type is None:
         value.type = onnx_ir.serde.deserialize_type_proto_for_type(info)
-    shape = _shape_of(info)
+    shape = _shape_of(info.SerializeToString())
     if shape is None:
         return
     if value.shape is None or len(value.shape) != len(shape):
@@ -157,8 +209,13 @@ def _merge(value: onnx_ir.Value, info: onnx.TypeProto) -> None:
         value.shape = onnx_ir.Shape([_more_specific(a, b) for a, b in zip(value.shape, shape, strict=True)])
 
 
-def _shape_of(info: onnx.TypeProto) -> onnx_ir.Shape | None:
-    """The shape of a tensor, or of what an optional or a sequence holds; None where nothing is known."""
+@functools.lru_cache(maxsize=1024)
+def _shape_of(text: bytes) -> onnx_ir.Shape | None:
+    """The shape of a tensor, or of what an optional or a sequence holds; None where nothing is known.
+
+    text: a serialised type; most of a model's values share theirs with others.
+    """
+    info = onnx.TypeProto.FromString(text)
     if not info.HasField("tensor_type"):
         return onnx_ir.serde.deserialize_type_proto_for_shape(info)
     if not info.tensor_type.HasField("shape"):
@@ -167,32 +224,50 @@ def _shape_of(info: onnx.TypeProto) -> onnx_ir.Shape | None:
     return onnx_ir.Shape([d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims], frozen=True)
 
 
-def _restore(value: onnx_ir.Value, stated: onnx_ir.TypeProtocol | None, shape: onnx_ir.Shape | None) -> None:
+def _restore(
+    value: onnx_ir.Value, stated: onnx_ir.TypeProtocol | None, shape: onnx_ir.Shape | None, symbols: Collection[str]
+) -> None:
     """What was stated before, where inference did not find out more."""
     if value.type is None:
         value.type = stated
-    if shape is None:
+    if shape is None or not _is_open(value):
         return
-    known = onnx_ir.Shape([_forget_invented(dim) for dim in shape])
+    known = onnx_ir.Shape([onnx_ir.SymbolicDim(None) if _is_invented(dim, symbols) else dim for dim in shape])
     if value.shape is None:
         value.shape = known
     elif len(value.shape) == len(known):
-        value.shape = onnx_ir.Shape([_more_specific(a, b) for a, b in zip(value.shape, known, strict=True)])
+        value.shape = onnx_ir.Shape([_more_specific(a, b, symbols) for a, b in zip(value.shape, known, strict=True)])
 
 
-def _is_invented(dim: Any) -> bool:
+def _is_news(
+    before: list[tuple[onnx_ir.TypeProtocol | None, onnx_ir.Shape | None]],
+    values: list[onnx_ir.Value],
+    symbols: Collection[str],
+) -> bool:
+    """Whether any type or shape tells more than before. Other invented names are no news, unless one stands where there
+    were two."""
+    names: dict[Any, Any] = {}  # invented now → invented before
+    for (value_type, shape), value in zip(before, values, strict=True):
+        found = value.shape
+        if value.type != value_type or len(shape or ()) != len(found or ()) or (shape is None) != (found is None):
+            return True
+        for old, new in zip(shape or (), found or (), strict=True):
+            if old != new and not (_is_invented(old, symbols) and _is_invented(new, symbols)):
+                return True
+            if not isinstance(new, int) and names.setdefault(new, old) != old:
+                return True
+    return False
+
+
+def _is_invented(dim: Any, symbols: Collection[str]) -> bool:
     """Whether inference made up the name: such a name means something within one run of inference only."""
-    return not isinstance(dim, int) and str(dim.value).startswith("unk__")
+    return not isinstance(dim, int) and str(dim.value).startswith("unk__") and dim.value not in symbols
 
 
-def _forget_invented(dim: Any) -> Any:
-    return onnx_ir.SymbolicDim(None) if _is_invented(dim) else dim
-
-
-def _more_specific(a: Any, b: Any) -> Any:
+def _more_specific(a: Any, b: Any, symbols: Collection[str] = ()) -> Any:
     """Of two statements about a dimension: a number, else a name of the model, else an invented one, else nothing."""
     if isinstance(a, int):
         return a
     if isinstance(b, int):
         return b
-    return b if (a.value is None or _is_invented(a)) and b.value is not None else a
+    return b if (a.value is None or _is_invented(a, symbols)) and b.value is not None else a
