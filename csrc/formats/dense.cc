@@ -19,35 +19,38 @@ int64_t CheckedBytes(const DenseShape& s, int64_t depth, int64_t item) {
   return CheckedMul(CheckedMul(outputs, s.taps), CheckedMul(depth, item));
 }
 
-// Calls f(index in w, index in packed) for every weight.
-template <class Index, class F>
-void ForEachWeight(const DenseShape& s, Index index, F f) {
+using Index = int64_t(const DenseShape&, int64_t n, int64_t t, int64_t k);
+
+// Calls f(index in w, index in packed) for every weight. The output's part of an index is computed once an output: its
+// divisions took longer than all the rest.
+template <Index kIndex, class F>
+void ForEachWeight(const DenseShape& s, F f) {
   int64_t i = 0;
   for (int64_t n = 0; n < s.outputs; ++n) {
+    const int64_t start = kIndex(s, n, 0, 0);
     for (int64_t t = 0; t < s.taps; ++t) {
-      for (int64_t k = 0; k < s.depth; ++k, ++i) f(i, index(s, n, t, k));
+      for (int64_t k = 0; k < s.depth; ++k, ++i) f(i, start + kIndex(s, 0, t, k));
     }
   }
 }
 
 // `convert` makes an item of the format, a T, of a weight; what Unpack takes goes the other way.
-template <class T, class W, class Index, class Convert>
-Memory Pack(const W* w, const DenseShape& s, DenseFormat format, Index index, Convert convert) {
+template <class T, Index kIndex, class W, class Convert>
+Memory Pack(const W* w, const DenseShape& s, DenseFormat format, Convert convert) {
   CheckShape(s);
   Memory packed = Memory::Allocate(BytesDense(format, s));
   T* to = reinterpret_cast<T*>(packed.data);
-  ForEachWeight(s, index, [&](int64_t i, int64_t j) { to[j] = convert(w[i]); });
+  ForEachWeight<kIndex>(s, [&](int64_t i, int64_t j) { to[j] = convert(w[i]); });
   return packed;
 }
 
-template <class T, class W, class Index, class Convert>
-void Unpack(const Memory& packed, const DenseShape& s, DenseFormat format, Index index, Convert convert,
-            W* w) {
+template <class T, Index kIndex, class W, class Convert>
+void Unpack(const Memory& packed, const DenseShape& s, DenseFormat format, Convert convert, W* w) {
   CheckShape(s);
   Check(packed.size == BytesDense(format, s),
         "packed weights: their size does not belong to this shape; pack them again");
   const T* from = reinterpret_cast<const T*>(packed.data);
-  ForEachWeight(s, index, [&](int64_t i, int64_t j) { w[i] = convert(from[j]); });
+  ForEachWeight<kIndex>(s, [&](int64_t i, int64_t j) { w[i] = convert(from[j]); });
 }
 
 template <class T>
@@ -92,24 +95,24 @@ int64_t BytesDense(DenseFormat format, const DenseShape& s) {
 }
 
 Memory PackDenseF32(const float* w, const DenseShape& s) {
-  return Pack<float>(w, s, DenseFormat::kF32, IndexDenseF32, std::identity());
+  return Pack<float, IndexDenseF32>(w, s, DenseFormat::kF32, std::identity());
 }
 Memory PackDenseBf16(const float* w, const DenseShape& s) {
-  return Pack<BFloat>(w, s, DenseFormat::kBf16, IndexDenseBf16, BFloatOf);
+  return Pack<BFloat, IndexDenseBf16>(w, s, DenseFormat::kBf16, BFloatOf);
 }
 Memory PackDenseS8(const int8_t* w, const DenseShape& s) {
-  return Pack<int8_t>(w, s, DenseFormat::kS8, IndexDenseS8, std::identity());
+  return Pack<int8_t, IndexDenseS8>(w, s, DenseFormat::kS8, std::identity());
 }
 
 void UnpackDenseF32(const Memory& packed, const DenseShape& s, float* w) {
-  Unpack<float>(packed, s, DenseFormat::kF32, IndexDenseF32, std::identity(), w);
+  Unpack<float, IndexDenseF32>(packed, s, DenseFormat::kF32, std::identity(), w);
 }
 void UnpackDenseBf16(const Memory& packed, const DenseShape& s, float* w) {
-  Unpack<BFloat>(
-      packed, s, DenseFormat::kBf16, IndexDenseBf16, [](BFloat x) { return ToFloat(x); }, w);
+  Unpack<BFloat, IndexDenseBf16>(
+      packed, s, DenseFormat::kBf16, [](BFloat x) { return ToFloat(x); }, w);
 }
 void UnpackDenseS8(const Memory& packed, const DenseShape& s, int8_t* w) {
-  Unpack<int8_t>(packed, s, DenseFormat::kS8, IndexDenseS8, std::identity(), w);
+  Unpack<int8_t, IndexDenseS8>(packed, s, DenseFormat::kS8, std::identity(), w);
 }
 
 bool PairsAreSafe(std::span<const std::byte> packed) {

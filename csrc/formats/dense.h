@@ -58,7 +58,8 @@ inline int64_t PanelBytes(DenseFormat format, const DenseShape& s) {
 // Bytes of the whole; the shape must have passed CheckShape.
 int64_t BytesDense(DenseFormat format, const DenseShape& shape);
 
-// The one index equation of each format: the element of output n, tap t, input channel k (of n's group).
+// The one index equation of each format: the element of output n, tap t, input channel k (of n's group). It is the sum of
+// what n adds and what t and k add.
 inline int64_t IndexDenseF32(const DenseShape& s, int64_t n, int64_t t, int64_t k) {
   const int64_t g = n / s.group_outputs(), j = n % s.group_outputs();
   return (g * s.group_panels() + j / kPanel) * PanelSizeF32(s) + (t * s.depth + k) * kPanel + j % kPanel;
