@@ -45,8 +45,10 @@ def _all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                if inner.node or inner.sparse_initializer:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _all_graphs(attribute.g)
+            elif attribute.type == onnx.AttributeProto.GRAPHS:
+                for inner in attribute.graphs:
                     yield from _all_graphs(inner)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import mmap
 from collections.abc import Iterator
@@ -85,45 +86,50 @@ def materialise_tensors(model: onnx_ir.Model, files: ExternalFiles, where: str) 
     """
     roots = [model.graph, *(function.graph for function in model.functions.values())]
     for graph in (inner for root in roots for inner in nested_graphs(root)):
-        for value in graph.initializers.values():
+        for value in graph.initializers.data.values():
             if value.const_value is not None:
                 value.const_value = _materialise(value.const_value, files, where)
         for node in graph:
-            for name, tensor in list(_tensor_attributes(node)):
+            for name, tensor in list(_tensor_attributes(node)) if node.attributes.data else ():
                 node.attributes[name] = onnx_ir.AttrTensor(name, _materialise(tensor, files, where))
 
 
 def _tensor_attributes(node: onnx_ir.Node) -> Iterator[tuple[str, onnx_ir.TensorProtocol]]:
-    for name, attribute in node.attributes.items():
+    for name, attribute in node.attributes.data.items():
         if attribute.type == onnx_ir.AttributeType.TENSOR and not attribute.is_ref():
             yield name, attribute.value  # as_tensor() checks a run-time protocol, which takes longer than all the rest
 
 
 def _materialise(tensor: onnx_ir.TensorProtocol, files: ExternalFiles, where: str) -> onnx_ir.TensorProtocol:
-    if isinstance(tensor, onnx_ir.ExternalTensor):
-        return _from_buffer(tensor, files.read(tensor, where))
     if isinstance(tensor, onnx_ir.serde.TensorProtoTensor):
+        shape = tuple(tensor.raw.dims)
         if tensor.raw.HasField("raw_data"):
             data = memoryview(tensor.raw.raw_data)
-            check_size(int(tensor.dtype), tensor.raw.dims, len(data), f"{where}: tensor '{tensor.name}'")
-            return _from_buffer(tensor, data)
+            check_size(int(tensor.dtype), shape, len(data), f"{where}: tensor '{tensor.name}'")
+            return _from_buffer(tensor, shape, data)
         if tensor.dtype.bitwidth < 8:
-            return _from_buffer(tensor, memoryview(tensor.tobytes()))
-        shape = tensor.shape.numpy()
+            return _from_buffer(tensor, shape, memoryview(tensor.tobytes()))
         # onnx_ir gives an empty array for a typed field without entries, whatever the shape.
         array = tensor.numpy() if math.prod(shape) else np.empty(shape, tensor.dtype.numpy())
-        return onnx_ir.Tensor(array, tensor.dtype, name=tensor.name)
+        return onnx_ir.Tensor(array, tensor.dtype, shape=_frozen_shape(shape), name=tensor.name)
+    if isinstance(tensor, onnx_ir.ExternalTensor):
+        return _from_buffer(tensor, tuple(tensor.shape.numpy()), files.read(tensor, where))
     return tensor
 
 
-def _from_buffer(tensor: onnx_ir.TensorProtocol, data: memoryview) -> onnx_ir.TensorProtocol:
-    """A tensor of the type, shape and name of `tensor` over `data`, which is not copied."""
-    if tensor.dtype == onnx_ir.DataType.STRING:
-        raise ModelError(f"tensor '{tensor.name}': strings cannot be external data; store them in the model")
+def _from_buffer(tensor: onnx_ir.TensorProtocol, shape: tuple[int, ...], data: memoryview) -> onnx_ir.TensorProtocol:
+    """A tensor of the type and name of `tensor` over `data`, which is not copied."""
     dtype = tensor.dtype
-    shape = tuple(tensor.shape.numpy())
+    if dtype == onnx_ir.DataType.STRING:
+        raise ModelError(f"tensor '{tensor.name}': strings cannot be external data; store them in the model")
     if dtype.bitwidth < 8:
         packed: Any = np.frombuffer(data, np.uint8)
-        return onnx_ir.PackedTensor(packed, dtype, shape=onnx_ir.Shape(shape), name=tensor.name)
+        return onnx_ir.PackedTensor(packed, dtype, shape=_frozen_shape(shape), name=tensor.name)
     array = np.frombuffer(data, dtype.numpy().newbyteorder("<")).reshape(shape)
-    return onnx_ir.Tensor(array, dtype, name=tensor.name)
+    return onnx_ir.Tensor(array, dtype, shape=_frozen_shape(shape), name=tensor.name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _frozen_shape(dims: tuple[int, ...]) -> onnx_ir.Shape:
+    """The shape of these sizes, which tensors share: making one takes longer than making an array."""
+    return onnx_ir.Shape(dims, frozen=True)

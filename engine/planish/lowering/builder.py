@@ -8,6 +8,7 @@ of DequantizeLinear → operator → QuantizeLinear becomes one integer step, wh
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -430,6 +431,7 @@ def origin_of(node: ir.Node) -> str:
     return op if index is None else f"{op}, node {index}"
 
 
+@functools.cache
 def dtype_name(dtype: ir.DataType | None) -> str:
     """NumPy's name of an ONNX type."""
     return "float32" if dtype is None else ("str" if dtype == ir.DataType.STRING else dtype.numpy().name)

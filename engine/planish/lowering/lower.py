@@ -8,7 +8,16 @@ from planish import _core
 from planish.errors import ModelError, first_line
 from planish.importing.zip_maps import ZIP_MAPS
 from planish.lowering import rules  # noqa: F401  (fills RULES)
-from planish.lowering.builder import RULES, Builder, Unsupported, UnsupportedType, origin_of, port, require
+from planish.lowering.builder import (
+    RULES,
+    Builder,
+    Unsupported,
+    UnsupportedType,
+    dtype_name,
+    origin_of,
+    port,
+    require,
+)
 from planish.lowering.fuse import fuse
 from planish.lowering.lowered import Lowered
 from planish.lowering.widen import lower_widened
@@ -125,9 +134,11 @@ def _require_native_types(builder: Builder, node: ir.Node) -> None:
     if node.domain == "" and node.op_type in _ANY_TYPE:
         return
     for value in (*node.inputs, *node.outputs):
-        if value is not None and isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
+        if value is None or value.type is None:
+            continue
+        if type(value.type) in (ir.SequenceType, ir.OptionalType):
             raise Unsupported("a sequence or an optional value")
-        if value is not None and value.dtype is not None and builder.weights(value) is None:
+        if value.dtype is not None and dtype_name(value.dtype) not in _core.DTYPES and builder.weights(value) is None:
             require(value, *_core.DTYPES)
 
 

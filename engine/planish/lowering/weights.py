@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 Array = npt.NDArray[Any]
 _KEY = "planish.weights"
+_LOW_BIT = frozenset({ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2, ir.DataType.UINT2})
 
 
 @dataclass(slots=True)
@@ -95,10 +96,9 @@ def _find(value: ir.Value) -> Weights | None:
 
 def _stored(tensor: ir.TensorProtocol) -> Weights:
     array = tensor.numpy()
-    name = array.dtype.name
-    if name in ("int4", "uint4", "int2", "uint2"):
-        return Weights(array.astype(np.int8 if name.startswith("int") else np.uint8), bits=int(name[-1]))
-    return Weights(array, bits=8 if name in ("int8", "uint8") else 0)
+    if tensor.dtype in _LOW_BIT:
+        return Weights(array.astype(np.int8 if tensor.dtype.is_signed() else np.uint8), bits=tensor.dtype.bitwidth)
+    return Weights(array, bits=8 if array.dtype in (np.int8, np.uint8) else 0)
 
 
 def _inputs(node: ir.Node) -> list[Weights | None] | None:

@@ -131,7 +131,7 @@ def _scaling_behind(node: ir.Node, n: int) -> tuple[ir.Node, ir.Node, ir.Value] 
 def _emit(b: Builder, anchor: linear.Anchor, x: int, x_zero: int, w_zero: Array | None, scales: int) -> int:
     """The integer step with its bias -zx·Σ(w - zw) computed per run. `scales`: a tensor [N], or ABSENT for raw sums."""
     stored = linear.stored_weights(anchor, w_zero)
-    column = b.lowered.constant(f"{anchor.node.name}.sums", linear.wrap_int32(-stored.wide.sum((1, 2))))
+    column = b.lowered.constant(f"{anchor.node.name}.sums", linear.wrap_int32(-stored.sums()))
     (wide_zero,) = b.add("cast", anchor.node, [x_zero], {"to": "int32"})
     (bias,) = b.add("binary", anchor.node, [column, wide_zero], {"op": "mul"})
     anchor.attrs.update(x_zero=0, dtype="int32" if scales == ABSENT else "float32")

@@ -303,7 +303,12 @@ def integer_bias(b: Builder, bias: ir.Value | None, value: Array | None, product
 
 def fits_int32(anchor: Anchor, zero: Array | None, bias: Array) -> bool:
     """Whether no sum of u8·(w - zero) plus bias can leave int32."""
-    matrix = anchor.matrix(anchor.weights.values.astype(np.int64))
+    values = anchor.weights.values
+    if zero is None or zero.dtype.itemsize == 1:  # each difference is below 512; for few of them that is enough
+        bound = values.size // max(anchor.attrs["N"], 1) * 512 * 255
+        if bound + int(np.abs(bias).max(initial=0)) < 2**31:
+            return True
+    matrix = anchor.matrix(values.astype(np.int64))
     shifted = matrix if zero is None else matrix - zero.astype(np.int64)[:, None, None]
     return bool((np.abs(shifted).sum((1, 2)) * 255 + np.abs(bias) < 2**31).all())
 
@@ -321,7 +326,7 @@ def emit_integer(
     """An integer step on bytes x. `scale` [N] multiplies the accumulator (None: the raw s32 sums); bytes out with
     `target`."""
     stored, attrs = stored_weights(anchor, w_zero), anchor.attrs
-    folded = wrap_int32(bias - x_zero * stored.wide.sum((1, 2)))
+    folded = wrap_int32(bias - x_zero * stored.sums())
     attrs["x_zero"] = x_zero
     attrs["dtype"] = "uint8" if target is not None else ("float32" if scale is not None else "int32")
     if target is not None:
@@ -334,26 +339,33 @@ def emit_integer(
 
 @dataclass(frozen=True, slots=True)
 class StoredWeights:
-    """Integer weights as kernels take them: s8 `matrix` [N, taps, K], `zero` per output (None: all zero), and `wide`,
-    the difference of both."""
+    """Integer weights as kernels take them: s8 `matrix` [N, taps, K] and `zero` per output (None: all zero)."""
 
     matrix: Array
     zero: Array | None
-    wide: Array
+
+    def differences(self) -> Array:
+        """w - zero: int64 [N, taps, K]."""
+        wide = self.matrix.astype(np.int64)
+        return wide if self.zero is None else wide - self.zero[:, None, None]
+
+    def sums(self) -> Array:
+        """Σ(w - zero) per output: int64 [N]."""
+        total = self.matrix.sum((1, 2), np.int64)
+        _, taps, depth = self.matrix.shape
+        return np.asarray(total if self.zero is None else total - self.zero * (taps * depth))
 
 
 def stored_weights(anchor: Anchor, w_zero: Array | None) -> StoredWeights:
     values, zero = signed_weights(anchor.weights.values, w_zero)
-    matrix = anchor.matrix(values)
-    wide = matrix.astype(np.int64)
-    return StoredWeights(matrix, zero, wide if zero is None else wide - zero[:, None, None])
+    return StoredWeights(anchor.matrix(values), zero)
 
 
 def add_integer_step(b: Builder, anchor: Anchor, x: int, weights: StoredWeights, bias: int, scale: int) -> int:
     """The step with its weights in the format that lowering chooses; bias and scale are tensors [N], or ABSENT."""
     zero = ABSENT
     if anchor.depthwise:
-        packed = formats.pack_depthwise_int(b, anchor, weights.wide)
+        packed = formats.pack_depthwise_int(b, anchor, weights.differences())
     else:
         packed = formats.pack_int(b, anchor, weights.matrix, weights.zero)
         if weights.zero is not None:
