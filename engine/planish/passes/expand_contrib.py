@@ -7,7 +7,7 @@ import onnx_ir
 from planish.passes.contrib_attention import RULES as ATTENTION
 from planish.passes.contrib_layers import RULES as LAYERS
 from planish.passes.contrib_quantized import RULES as QUANTIZED
-from planish.passes.patterns import graphs_of
+from planish.passes.patterns import nodes_of
 from planish.passes.upgrade_opset import TARGET
 
 _RULES = {**LAYERS, **ATTENTION, **QUANTIZED}
@@ -22,11 +22,8 @@ def expand_contrib(model: onnx_ir.Model) -> bool:
     Guarantees: of the operators that have rules, only declined forms remain.
     """
     changed = False
-    for graph in graphs_of(model):
-        for node in list(graph):
-            rule = _RULES.get(node.op_type) if node.domain == "com.microsoft" else None
-            if rule is not None and rule(node):
-                changed = True
+    for node in nodes_of(model, *_RULES, domain="com.microsoft"):
+        changed |= _RULES[node.op_type](node)
     if changed and "" not in model.opset_imports:
         model.opset_imports[""] = TARGET
     return changed

@@ -11,7 +11,7 @@ import onnx_ir
 import onnx_ir.passes.common
 
 from planish.passes.node_index import drop_index
-from planish.passes.patterns import graphs_of, output_at
+from planish.passes.patterns import nodes_of, output_at
 
 #: (domain, operator) → what is written out. Everything else that ONNX defines as a function has kernels of its own.
 EXPANDED = frozenset({
@@ -54,15 +54,13 @@ def expand_functions(model: onnx_ir.Model) -> bool:
 
 
 def _expandable(model: onnx_ir.Model) -> Iterator[onnx_ir.Node]:
-    for graph in graphs_of(model):
-        for node in graph:
-            if (node.domain, node.op_type) in EXPANDED or _gives_statistics(node):
-                yield node
+    for domain in sorted({domain for domain, _ in EXPANDED}):
+        yield from nodes_of(model, *(op_type for its, op_type in EXPANDED if its == domain), domain=domain)
+    yield from filter(_gives_statistics, nodes_of(model, "LayerNormalization"))
 
 
-def _gives_statistics(node: onnx_ir.Node) -> bool:
-    layer_norm = node.domain == "" and node.op_type == "LayerNormalization"
-    return layer_norm and (output_at(node, 1) is not None or output_at(node, 2) is not None)
+def _gives_statistics(layer_norm: onnx_ir.Node) -> bool:
+    return output_at(layer_norm, 1) is not None or output_at(layer_norm, 2) is not None
 
 
 def _definition(node: onnx_ir.Node, model: onnx_ir.Model) -> onnx.FunctionProto | None:

@@ -99,9 +99,13 @@ class _Graph:
 
     def add_nodes(self, nodes: Iterable[onnx_ir.Node]) -> None:
         for node in nodes:
-            proto = self.proto.node.add(op_type=node.op_type, domain=node.domain, overload=node.overload)
-            proto.input.extend(["" if value is None else str(value.name) for value in node.inputs])
-            proto.output.extend([str(value.name) for value in node.outputs])
+            proto = self.proto.node.add(
+                op_type=node.op_type,
+                domain=node.domain,
+                overload=node.overload,
+                input=["" if value is None else str(value.name) for value in node.inputs],
+                output=[str(value.name) for value in node.outputs],
+            )
             bodies = subgraphs_of(node)
             for attribute in node.attributes.data.values():
                 if bodies and attribute.type == onnx_ir.AttributeType.GRAPH and not attribute.is_ref():

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 
 import onnx_ir
 
-#: Operator → (position, node) in graph order, of the standard domain.
-_Nodes = dict[str, list[tuple[int, onnx_ir.Node]]]
+#: (domain, operator) → (position, node) in graph order.
+_Nodes = dict[tuple[str, str], list[tuple[int, onnx_ir.Node]]]
 
 
 class _Index(threading.local):
@@ -38,9 +38,8 @@ def index_nodes(model: onnx_ir.Model, bodies_of: Callable[[onnx_ir.Node], list[o
             if bodies := bodies_of(node):
                 holders.append(node)
                 graphs.extend(bodies)
-            if node.domain == "":
-                nodes.setdefault(node.op_type, []).append((position, node))
-                position += 1
+            nodes.setdefault((node.domain, node.op_type), []).append((position, node))
+            position += 1
     _index.model, _index.nodes, _index.holders = model, nodes, holders
 
 
@@ -53,9 +52,9 @@ def has_index(model: onnx_ir.Model) -> bool:
     return _index.model is model
 
 
-def indexed_nodes(op_types: Iterable[str]) -> list[onnx_ir.Node]:
+def indexed_nodes(op_types: Iterable[str], domain: str) -> list[onnx_ir.Node]:
     """The nodes of these operators in graph order, as they were when the index was made."""
-    found = [entry for op_type in op_types for entry in _index.nodes.get(op_type, ())]
+    found = [entry for op_type in op_types for entry in _index.nodes.get((domain, op_type), ())]
     found.sort(key=lambda entry: entry[0])
     return [node for _, node in found]
 

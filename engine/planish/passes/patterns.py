@@ -45,8 +45,8 @@ def nodes_of(model: onnx_ir.Model, *op_types: str, domain: str = "") -> Iterator
     The nodes are listed beforehand, so the graph may be changed meanwhile; those removed since are left out.
     """
     wanted = frozenset(op_types)
-    if wanted and domain == "" and has_index(model):
-        for node in indexed_nodes(wanted):
+    if wanted and has_index(model):
+        for node in indexed_nodes(wanted, domain):
             if node.graph is not None and node.op_type in wanted:
                 yield node
         return

@@ -69,7 +69,8 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
         _record(nodes, _infer(proto, shape_arithmetic=True).graph)
     for value, (value_type, shape) in zip(values, before, strict=True):
         _restore(value, value_type, shape, symbols)
-    model.meta[_RESOLVED] = frozenset(map(_evidence, _unresolved(model.graph, symbols)))
+    is_settled = not any(_is_open(value, symbols) for value in values)
+    model.meta[_RESOLVED] = frozenset() if is_settled else frozenset(map(_evidence, nodes))
     return _is_news(before, values, symbols)
 
 
@@ -188,13 +189,14 @@ def _is_open(value: onnx_ir.Value, symbols: Collection[str] = ()) -> bool:
 
 def _record(nodes: Iterable[onnx_ir.Node], proto: onnx.GraphProto) -> None:
     infos = {info.name: info.type for info in [*proto.value_info, *proto.output]}
-    for node, node_proto in zip(nodes, proto.node, strict=True):
+    for index, node in enumerate(nodes):
         for value in node.outputs:
             if (info := infos.get(value.name)) is not None and _is_open(value):
                 _merge(value, info)
-        bodies = [a.g for a in node_proto.attribute if a.type == onnx.AttributeProto.GRAPH]
-        for subgraph, body in zip(subgraphs_of(node), bodies, strict=False):
-            _record(subgraph, body)
+        if bodies := subgraphs_of(node):
+            inner = [a.g for a in proto.node[index].attribute if a.type == onnx.AttributeProto.GRAPH]
+            for subgraph, body in zip(bodies, inner, strict=False):
+                _record(subgraph, body)
 
 
 def _merge(value: onnx_ir.Value, info: onnx.TypeProto) -> None:
@@ -249,7 +251,11 @@ def _is_news(
     names: dict[Any, Any] = {}  # invented now → invented before
     for (value_type, shape), value in zip(before, values, strict=True):
         found = value.shape
-        if value.type != value_type or len(shape or ()) != len(found or ()) or (shape is None) != (found is None):
+        if value.type is not value_type and value.type != value_type:
+            return True
+        if found is not None and shape is not None and found.dims == shape.dims and found.is_static():
+            continue
+        if len(shape or ()) != len(found or ()) or (shape is None) != (found is None):
             return True
         for old, new in zip(shape or (), found or (), strict=True):
             if old != new and not (_is_invented(old, symbols) and _is_invented(new, symbols)):
