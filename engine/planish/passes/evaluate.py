@@ -281,7 +281,7 @@ def _quantize(node: onnx_ir.Node, arrays: Sequence[Any]) -> Array | None:
 
 
 def _erf(x: Any) -> Any:
-    return np.vectorize(math.erf, otypes=[x.dtype])(x)
+    return np.fromiter(map(math.erf, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
 
 
 def _gelu(node: onnx_ir.Node, arrays: Sequence[Any]) -> Array | None:

@@ -92,8 +92,7 @@ class _Graph:
         for value in values:
             tensor = value.const_value
             if tensor is not None and self.reads.get(value) and tensor.nbytes <= self.largest:
-                tensor.name = value.name
-                onnx_ir.serde.serialize_tensor_into(self.proto.initializer.add(), tensor)
+                _add_tensor(self.proto, tensor, str(value.name))
             elif not value.is_graph_input():
                 _state(self.main.input.add(), value)
 
@@ -125,6 +124,15 @@ class _Graph:
         inner.add_nodes(body)
         for value in body.outputs:
             _state(proto.output.add(), value)
+
+
+def _add_tensor(graph: onnx.GraphProto, tensor: onnx_ir.TensorProtocol, name: str) -> None:
+    if type(tensor) is onnx_ir.Tensor and tensor.dtype.bitwidth >= 8:
+        data = tensor.numpy()
+        graph.initializer.add(name=name, data_type=int(tensor.dtype), dims=data.shape, raw_data=data.tobytes())
+    else:
+        tensor.name = name
+        onnx_ir.serde.serialize_tensor_into(graph.initializer.add(), tensor)
 
 
 def _add_attribute(proto: onnx.NodeProto, attribute: onnx_ir.Attr) -> None:

@@ -181,10 +181,12 @@ def _is_open(value: onnx_ir.Value, symbols: Collection[str] = ()) -> bool:
     Optional outputs without a name never matter."""
     if value.name == "":
         return False
-    shape = value.shape
-    if value.type is None or shape is None:
+    if value.type is None or value.shape is None:
         return True
-    return not shape.is_static() and any(not isinstance(d, int) and d.value not in symbols for d in shape)
+    for dim in value.shape:  # noqa: SIM110 - asked more often than anything else here; any() takes twice as long
+        if not isinstance(dim, int) and dim.value not in symbols:
+            return True
+    return False
 
 
 def _record(nodes: Iterable[onnx_ir.Node], proto: onnx.GraphProto) -> None:
@@ -200,9 +202,10 @@ def _record(nodes: Iterable[onnx_ir.Node], proto: onnx.GraphProto) -> None:
 
 
 def _merge(value: onnx_ir.Value, info: onnx.TypeProto) -> None:
+    dtype, shape = _tensor_of(info.SerializeToString())
     if value.type is None:
-        value.type = onnx_ir.serde.deserialize_type_proto_for_type(info)
-    shape = _shape_of(info.SerializeToString())
+        other = onnx_ir.serde.deserialize_type_proto_for_type
+        value.type = other(info) if dtype is None else onnx_ir.TensorType(dtype)
     if shape is None:
         return
     if value.shape is None or len(value.shape) != len(shape):
@@ -212,18 +215,20 @@ def _merge(value: onnx_ir.Value, info: onnx.TypeProto) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _shape_of(text: bytes) -> onnx_ir.Shape | None:
-    """The shape of a tensor, or of what an optional or a sequence holds; None where nothing is known.
+def _tensor_of(text: bytes) -> tuple[onnx_ir.DataType | None, onnx_ir.Shape | None]:
+    """(element type, shape) of a tensor, or (None, shape) of what an optional or a sequence holds; no shape where
+    nothing is known.
 
     text: a serialised type; most of a model's values share theirs with others.
     """
     info = onnx.TypeProto.FromString(text)
     if not info.HasField("tensor_type"):
-        return onnx_ir.serde.deserialize_type_proto_for_shape(info)
+        return None, onnx_ir.serde.deserialize_type_proto_for_shape(info)
+    dtype = onnx_ir.DataType(info.tensor_type.elem_type)
     if not info.tensor_type.HasField("shape"):
-        return None
-    dims = info.tensor_type.shape.dim
-    return onnx_ir.Shape([d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims], frozen=True)
+        return dtype, None
+    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in info.tensor_type.shape.dim]
+    return dtype, onnx_ir.Shape(dims, frozen=True)
 
 
 def _restore(
@@ -234,11 +239,13 @@ def _restore(
         value.type = stated
     if shape is None or not _is_open(value):
         return
-    known = onnx_ir.Shape([onnx_ir.SymbolicDim(None) if _is_invented(dim, symbols) else dim for dim in shape])
+    known = [onnx_ir.SymbolicDim(None) if _is_invented(dim, symbols) else dim for dim in shape]
     if value.shape is None:
-        value.shape = known
+        value.shape = onnx_ir.Shape(known)
     elif len(value.shape) == len(known):
-        value.shape = onnx_ir.Shape([_more_specific(a, b, symbols) for a, b in zip(value.shape, known, strict=True)])
+        merged = [_more_specific(a, b, symbols) for a, b in zip(value.shape, known, strict=True)]
+        if any(a is not b for a, b in zip(merged, value.shape, strict=True)):
+            value.shape = onnx_ir.Shape(merged)
 
 
 def _is_news(
@@ -253,11 +260,11 @@ def _is_news(
         found = value.shape
         if value.type is not value_type and value.type != value_type:
             return True
-        if found is not None and shape is not None and found.dims == shape.dims and found.is_static():
+        if shape is None or found is None or len(shape) != len(found):
+            if shape is not found:
+                return True
             continue
-        if len(shape or ()) != len(found or ()) or (shape is None) != (found is None):
-            return True
-        for old, new in zip(shape or (), found or (), strict=True):
+        for old, new in zip(shape, found, strict=True):
             if old != new and not (_is_invented(old, symbols) and _is_invented(new, symbols)):
                 return True
             if not isinstance(new, int) and names.setdefault(new, old) != old:
