@@ -88,10 +88,23 @@ def test_new_names_of_unknown_sizes_are_no_news() -> None:
     first, last = model.graph
     found = first.outputs[0].shape
     insert_before(first, make_node("NonZero", [first.inputs[0]], like=first.outputs[0]))
+    last.replace_input_with(0, insert_before(last, make_node("Abs", [last.inputs[0]], like=last.inputs[0])))
     make_names_unique(model)
     assert not resolve_shapes(model)
-    assert first.outputs[0].shape != found
-    assert first.outputs[0].shape == last.inputs[0].shape
+    assert first.outputs[0].shape == found
+
+
+def test_without_news_of_what_changed_everything_else_stays() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N] x) => (int64[a,b] y) { h = NonZero(x)  i = Neg(h)  j = Neg(i)  k = Neg(j)  y = Neg(k) }"""
+    model = load_model(onnx.parser.parse_model(text))
+    assert resolve_shapes(model)
+    last = model.graph[-1]
+    shapes = [node.outputs[0].shape for node in model.graph]
+    last.replace_input_with(0, insert_before(last, make_node("Abs", [last.inputs[0]], like=last.inputs[0])))
+    make_names_unique(model)
+    assert not resolve_shapes(model)
+    assert [node.outputs[0].shape for node in model.graph if node.op_type != "Abs"] == shapes
 
 
 def test_shapes_computed_from_known_ones_stay_in_sight() -> None:

@@ -50,14 +50,47 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
 
     Guarantees: types are known wherever inference knows the operator; shapes wherever they depend on shapes only.
     """
-    first = _RESOLVED not in model.meta
     symbols = {d.value for v in model.graph.inputs for d in v.shape or () if not isinstance(d, int) and d.value}
     for node in nodes_of(model, *_RESULT_TYPES, domain="com.microsoft"):
         node.outputs[0].dtype = _RESULT_TYPES[node.op_type]
-    nodes = list(model.graph) if first else _unresolved(model.graph, symbols)
-    if not first and model.meta[_RESOLVED].issuperset(map(_evidence, nodes)):
-        return False
-    values = [v for v in _made_by(nodes) if first or _is_open(v, symbols)]
+    if _RESOLVED not in model.meta:
+        nodes = list(model.graph)
+        news = _infer_nodes(model, nodes, list(_made_by(nodes)), symbols)
+    else:
+        nodes = _unresolved(model.graph, symbols)
+        known = model.meta[_RESOLVED]
+        changed = {node for node in nodes if _evidence(node) not in known}
+        if not changed:
+            return False
+        news = _infer_again(model, nodes, changed, symbols)
+    opens = any(_leaves_open(node, symbols) for node in nodes)
+    model.meta[_RESOLVED] = frozenset(map(_evidence, nodes)) if opens else frozenset()
+    return news
+
+
+def _infer_again(
+    model: onnx_ir.Model, nodes: list[onnx_ir.Node], changed: set[onnx_ir.Node], symbols: Collection[str]
+) -> bool:
+    """Infer what is still open about `nodes`, of which some have changed: first those alone, if they are few, since
+    without news of them there is none of the rest."""
+    part = _with_sources(model.graph, _with_shape_readers(nodes, changed))
+    news = False
+    for some in (part, nodes) if len(part) * 2 < len(nodes) else (nodes,):
+        values = [value for value in _made_by(some) if _is_open(value, symbols)]
+        before = [(value.type, value.shape) for value in values]
+        found = _infer_nodes(model, some, values, symbols)
+        if not found and not news:  # keep the names that the rest knows
+            for value, (value_type, shape) in zip(values, before, strict=True):
+                value.type, value.shape = value_type, shape
+            return False
+        news = True
+    return news
+
+
+def _infer_nodes(
+    model: onnx_ir.Model, nodes: list[onnx_ir.Node], values: list[onnx_ir.Value], symbols: Collection[str]
+) -> bool:
+    """Infer the values, which the nodes or those inside them give; whether that brought news."""
     before = [(value.type, value.shape) for value in values]
     _forget(values)
     proto = inference_proto(model, nodes, _SHAPE_BYTES)
@@ -69,8 +102,6 @@ def resolve_shapes(model: onnx_ir.Model) -> bool:
         _record(nodes, _infer(proto, shape_arithmetic=True).graph)
     for value, (value_type, shape) in zip(values, before, strict=True):
         _restore(value, value_type, shape, symbols)
-    is_settled = not any(_is_open(value, symbols) for value in values)
-    model.meta[_RESOLVED] = frozenset() if is_settled else frozenset(map(_evidence, nodes))
     return _is_news(before, values, symbols)
 
 
@@ -85,7 +116,11 @@ def _made_by(nodes: Iterable[onnx_ir.Node]) -> Iterator[onnx_ir.Value]:
 def _unresolved(graph: onnx_ir.Graph, symbols: Collection[str]) -> list[onnx_ir.Node]:
     """What inference must see to find out more: the nodes, in order, that give or hold open values, and those from
     which integers come to them that may be shapes."""
-    nodes = {node for node in graph if _leaves_open(node, symbols)}
+    return _with_sources(graph, {node for node in graph if _leaves_open(node, symbols)})
+
+
+def _with_sources(graph: onnx_ir.Graph, nodes: set[onnx_ir.Node]) -> list[onnx_ir.Node]:
+    """The nodes, and those from which integers come to them that may be shapes, in order."""
     pending = list(nodes)
     while pending:
         for _, value in reads_of(pending.pop()):
@@ -94,6 +129,15 @@ def _unresolved(graph: onnx_ir.Graph, symbols: Collection[str]) -> list[onnx_ir.
                 nodes.add(source)
                 pending.append(source)
     return [node for node in graph if node in nodes] if nodes else []
+
+
+def _with_shape_readers(nodes: list[onnx_ir.Node], changed: set[onnx_ir.Node]) -> set[onnx_ir.Node]:
+    """The changed nodes, and those to which what may be a shape comes from them."""
+    found = set(changed)
+    for node in nodes:
+        if any(value.producer() in found and _may_be_shape(value) for _, value in reads_of(node)):
+            found.add(node)
+    return found
 
 
 def _leaves_open(node: onnx_ir.Node, symbols: Collection[str]) -> bool:
@@ -117,8 +161,10 @@ def _has_shape_arithmetic(nodes: Iterable[onnx_ir.Node]) -> bool:
 
 
 def _evidence(node: onnx_ir.Node) -> Hashable:
-    """What inference of the node's results depends on: itself, which constants it reads, the shapes of the rest."""
-    return id(node), tuple((id(reader), _statement(value)) for reader, value in reads_of(node))
+    """What inference of the node's results depends on: itself, the opset, which constants it reads, the shapes of the
+    rest."""
+    opset = node.graph.opset_imports.get("") if isinstance(node.graph, onnx_ir.Graph) else None
+    return id(node), opset, tuple((id(reader), _statement(value)) for reader, value in reads_of(node))
 
 
 def _statement(value: onnx_ir.Value) -> Hashable:

@@ -1,8 +1,8 @@
 """Changing a graph: the few primitives that all passes are written in.
 
 They keep three things right that are easy to get wrong one by one: graph outputs keep their names, values keep their
-types and shapes, and removed nodes no longer count as users. Names may repeat within a pass; the pipeline makes them
-unique after it.
+types and shapes, and removed nodes no longer count as users. Names may repeat; the pipeline makes them
+unique before they are read.
 """
 
 from __future__ import annotations
