@@ -46,6 +46,7 @@ PASSES: tuple[Pass, ...] = (
     lift_constants,
     resolve_shapes,
     fold_constants,
+    select_branches,  # before shapes are inferred again, of what is left
     simplify_reshapes,
     resolve_shapes,
     upgrade_opset,
@@ -53,7 +54,6 @@ PASSES: tuple[Pass, ...] = (
     expand_functions,
     eliminate_duplicates,  # early too: most models need nothing of the second round but this
     eliminate_dead_nodes,
-    select_branches,
     eliminate_identities,
     decompose_gathers,
     look_up_one_hots,
