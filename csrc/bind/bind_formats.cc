@@ -81,6 +81,7 @@ void BindFormats(py::module_& m) {
         py::arg("taps"), py::arg("depth"), py::arg("groups") = 1, "The inverse of pack_dense_f32.");
   m.def("unpack_dense_s8", &UnpackDense<int8_t, UnpackDenseS8>, py::arg("packed"), py::arg("outputs"),
         py::arg("taps"), py::arg("depth"), py::arg("groups") = 1, "The inverse of pack_dense_s8.");
+  m.attr("WINOGRAD_MOST_INTEGER_CHANNELS") = kMostIntegerChannels;
   m.def("pack_winograd_f32", &PackWindows<float, PackWinogradF32>, py::arg("w").noconvert(),
         "float32[outputs, 9, channels] as winograd_f32.");
   m.def("pack_winograd_s16", &PackWindows<int8_t, PackWinogradS16>, py::arg("w").noconvert(),

@@ -55,8 +55,8 @@ Memory PackWinogradF32(const float* w, int64_t outputs, int64_t channels) {
   Memory packed = Memory::Allocate(BytesWinogradF32(outputs, channels));
   float* to = reinterpret_cast<float*>(packed.data);
   const int64_t apart = IndexWinogradF32(outputs, channels, 1, 0, 0);
-  ForEach<float>(w, outputs, channels, [&](int e, int64_t n, int64_t c, float u) {
-    to[e * apart + IndexWinogradF32(outputs, channels, 0, n, c)] = u * 0.25f;
+  ForEach<double>(w, outputs, channels, [&](int e, int64_t n, int64_t c, double u) {
+    to[e * apart + IndexWinogradF32(outputs, channels, 0, n, c)] = static_cast<float>(u / 4);
   });
   return packed;
 }

@@ -15,8 +15,8 @@
 namespace planish {
 
 inline constexpr int64_t kWinogradElements = 16;
-// Four times the sum over more int8 weights and uint8 inputs may not fit int32.
-inline constexpr int64_t kMostIntegerChannels = 1820;
+// Of more int8 weights and uint8 inputs four times the sum may not fit int32: 4 · 9 · 255 · 128 · 1827 < 2^31.
+inline constexpr int64_t kMostIntegerChannels = 1827;
 
 // Sizes in bytes. Throw Error unless outputs is positive, channels is not negative and the size fits.
 int64_t BytesWinogradF32(int64_t outputs, int64_t channels);

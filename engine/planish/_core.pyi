@@ -14,6 +14,7 @@ _Step = TypeVar("_Step")
 _Attrs: TypeAlias = Mapping[str, Any]  # values: int, float, str, or sequences of numbers
 
 DTYPES: tuple[str, ...]
+WINOGRAD_MOST_INTEGER_CHANNELS: int
 
 @final
 class Memory:

@@ -203,3 +203,23 @@ def test_reductions(op, axes):
         attrs = {"keepdims": keepdims} | ({} if axes is None else {"axes": axes})
         opset = 12 if op == "ReduceSum" else 13
         native(node_model(op, {"x": x}, {}, opset, **attrs), {"x": x}, {"x": reals(1, 3, 2, 9)})
+
+
+@pytest.mark.parametrize("channels", [3, 20])
+@pytest.mark.parametrize("pads", [(0, -1, 0, 0), (-2, 1, 1, -3), (0, -20, 0, 25)])
+def test_negative_padding_cuts(channels: int, pads: tuple[int, ...]) -> None:
+    x, w = reals(1, channels, 9, 8), reals(4, channels, 3, 3)
+    model = node_model("Conv", {"x": x}, {"w": w}, 13, pads=list(pads))
+    cut = np.pad(x, ((0, 0), (0, 0), *((max(pads[i], 0), max(pads[i + 2], 0)) for i in (0, 1))))
+    top, left, bottom, right = (max(-p, 0) for p in pads)
+    cut = cut[:, :, top : cut.shape[2] - bottom, left : cut.shape[3] - right]
+    plain = node_model("Conv", {"x": cut}, {"w": w}, 13)
+    expected = planish.InferenceSession(plain).run(None, {"x": cut})[0]
+    assert_close(planish.InferenceSession(model).run(None, {"x": x})[0], expected)
+
+
+def test_no_channels_give_the_bias() -> None:
+    x, bias = np.ones((1, 0, 6, 7), np.float32), reals(5)
+    model = node_model("Conv", {"x": x}, {"w": np.ones((5, 0, 3, 3), np.float32), "b": bias}, 13)
+    (y,) = planish.InferenceSession(model).run(None, {"x": x})
+    np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None, None], (1, 5, 4, 5)))

@@ -113,12 +113,22 @@ def test_other_windows_stay_dense(w: Array, attributes: dict[str, Any]) -> None:
         assert form_of(session(convolution(w, (1, 32, 12, 12), **attributes), form)) == "dense_f32"
 
 
-def test_little_work_stays_dense_unless_forced() -> None:
-    few_channels, few_pixels = convolution(weights(32, 8), (1, 8, 10, 10)), convolution(weights(), (1, 32, 5, 5))
-    for model, shape in ((few_channels, (1, 8, 10, 10)), (few_pixels, (1, 32, 5, 5))):
-        plain, forced = session(model), session(model, "winograd")
-        assert (form_of(plain), form_of(forced)) == ("dense_f32", "winograd_f32")
-        assert_same(forced.run(None, feed(shape))[0], plain.run(None, feed(shape))[0])
+@pytest.mark.parametrize("shape", [(1, 8, 10, 10), (1, 32, 5, 5), (64, 32, 1, 1), (1, 32, 1, 64), (1, 32, 2, 2)])
+def test_little_work_stays_dense_unless_forced(shape: tuple[int, ...]) -> None:
+    model = convolution(weights(32, shape[1]), shape)
+    plain, forced = session(model), session(model, "winograd")
+    assert (form_of(plain), form_of(forced)) == ("dense_f32", "winograd_f32")
+    assert_same(forced.run(None, feed(shape))[0], plain.run(None, feed(shape))[0])
+
+
+def test_masked_and_huge_weights_stay_dense() -> None:
+    """What a causal convolution does not see must not change its results, however large it is."""
+    masked, huge = weights(), weights()
+    masked[:, :, :, 2] = 0
+    huge[0, 0] = 1e38
+    for form in ("auto", "winograd"):
+        assert form_of(session(convolution(masked), form)) == "dense_f32"
+        assert form_of(session(convolution(huge), form)) == "dense_f32"
 
 
 def test_bytes_give_the_same_bits(tmp_path: Path) -> None:

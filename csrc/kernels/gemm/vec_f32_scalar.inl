@@ -12,13 +12,15 @@ inline Vec Load(const float* p) {
 inline void Store(float* p, Vec v) { memcpy(p, &v, sizeof v); }
 inline Vec LoadFirst(const float* p, int64_t n) {
   Vec v = Zero();
-  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  memcpy(&v, p, static_cast<size_t>(n) * sizeof(float));
   return v;
 }
-inline void StoreFirst(float* p, Vec v, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+inline void StoreFirst(float* p, Vec v, int64_t n) { memcpy(p, &v, static_cast<size_t>(n) * sizeof(float)); }
+inline Vec Broadcast(const float* p) {
+  float x;
+  memcpy(&x, p, sizeof x);
+  return Splat(x);
 }
-inline Vec Broadcast(const float* p) { return Splat(*p); }
 inline Vec MulAdd(Vec a, Vec b, Vec c) { return a * b + c; }
 inline Vec Add(Vec a, Vec b) { return a + b; }
 // A NaN compares false and stays.

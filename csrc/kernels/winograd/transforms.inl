@@ -41,7 +41,7 @@ void InputTile(const float* const* taps, int64_t channels, float* v, int64_t sli
 
 template <class V>
 inline V Clamp(V v, float low, float high) {
-  const V least = V{} + low, most = V{} + high;
+  const V least = low - V{}, most = high - V{};  // as they are, a negative zero too
   v = least > v ? least : v;
   return most < v ? most : v;
 }

@@ -1,5 +1,6 @@
 // Family `winograd`: convolutions of 3 × 3 windows at stride 1 by the minimal algorithm F(2×2, 3×3): 16 products instead of 36
-// an input channel for every 2 × 2 outputs. Its rounding errors are those of the sum as it is defined.
+// an input channel for every 2 × 2 outputs. Its rounding errors are those of the sum as it is defined where inputs of a tile are
+// of one magnitude; where they are not, they follow the largest, also for outputs whose window does not hold it.
 // Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), section 4.1.
 //
 //   y[n] = clamp(Aᵀ [Σ_c U[n][c] ∘ (Bᵀ d[c] B)] A + bias[n] + residual, lo, hi)      U = G g Gᵀ
@@ -14,7 +15,7 @@
 //   inputs: x [B, H, W, C], w, bias[N], scale, weight_zero (always absent), residual (like y, float32 only); y [B, H', W', N].
 //   bias and residual may be absent. The strides of C, N and of the vectors are one item; all others are free.
 //
-//   x float32:  w winograd_f32 (formats/winograd.h). Where an input of a tile is infinite or NaN, so are all four outputs.
+//   x float32:  w winograd_f32 (formats/winograd.h). Inputs above 2^125, and infinite ones, may give NaN.
 //   x uint8:    w winograd_s16, C <= kMostIntegerChannels. Rows and columns outside x are x_zero; acc, scale and y are those of
 //               family conv (kernels/gemm/gemm.h), bit for bit.
 //   attributes: pads, lo, hi, x_zero, y_zero as for family conv, N (optional, checked); kernel, strides, dilations and groups

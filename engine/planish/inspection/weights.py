@@ -26,6 +26,7 @@ _UNPACK: dict[str, Callable[..., Array]] = {
     "depthwise_f32": _core.unpack_depthwise_f32,
     "depthwise_s16": _core.unpack_depthwise_s16,
 }
+_RESTORE: dict[str, Callable[..., Array]] = {"winograd_f32": restored_floats, "winograd_s16": restored_integers}
 
 
 def weight_facts(step: Step, constants: Mapping[int, Any]) -> WeightFacts | None:
@@ -63,15 +64,13 @@ def _values(step: Step, packed: Packed) -> Array | None:
         indices, tables, _ = _core.unpack_codebook(memory)
         return np.asarray(tables.ravel()[indices]) if tables.shape[:2] == (1, 1) else None
     shape = _shape(step)
-    if not shape or (form not in _UNPACK and not form.startswith("winograd")):
+    if form in _RESTORE:
+        return _RESTORE[form](memory, shape[0], shape[-1]) if shape[1:-1] == (3, 3) else None
+    if not shape or form not in _UNPACK:
         return None
     taps, depth = math.prod(shape[1:-1]), shape[-1]
     if form.startswith("depthwise"):
         return np.asarray(_UNPACK[form](memory, shape[0], taps))
-    if form == "winograd_s16":
-        return restored_integers(memory, shape[0], depth)
-    if form == "winograd_f32":
-        return restored_floats(memory, shape[0], depth)
     if step.attrs.get("merge_width"):  # the kernel's width is packed as channels
         taps, depth = taps // shape[-2], depth * shape[-2]
     return np.asarray(_UNPACK[form](memory, shape[0], taps, depth, int(step.attrs.get("groups", 1))))

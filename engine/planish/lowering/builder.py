@@ -257,13 +257,13 @@ class Builder:
         return value.is_graph_output() or bool(list(value.consumers()))
 
     @staticmethod
-    def pixels(node: ir.Node, unknown: int = 1) -> int:
+    def pixels(node: ir.Node) -> int:
         """Rows of the product that a convolution or product node is: all output dimensions but the channels; symbolic
-        ones count as `unknown`, the batch as 1."""
+        ones count as 1."""
         shape = node.outputs[0].shape
         if shape is None or not len(shape):
-            return unknown
-        sizes = [d if isinstance(d, int) else unknown if axis else 1 for axis, d in enumerate(shape)]
+            return 1
+        sizes = [d if isinstance(d, int) else 1 for d in shape]
         sizes.pop(1 if node.op_type.endswith(("Conv", "ConvTranspose", "ConvInteger")) else len(sizes) - 1)
         return int(np.prod(sizes, dtype=np.int64))
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from planish import _core
 from planish.errors import UsageError
 from planish.lowering.lowered import Packed
-from planish.lowering.winograd import LEAST_BYTE_PIXELS, LEAST_PIXELS, transforms_bytes, transforms_floats
+from planish.lowering.winograd import transforms_bytes, transforms_floats
 
 if TYPE_CHECKING:
     from planish.lowering.builder import Builder
@@ -69,7 +69,7 @@ def _dense_float(b: Builder, anchor: Anchor, matrix: Array) -> Packed:
     if b.precision == "fast" and _bf16_pays(b.pixels(anchor.node), matrix):
         anchor.attrs["bf16"] = 1
         return Packed(_core.pack_dense_bf16(_merged(anchor, matrix), anchor.groups), "dense_bf16", matrix.nbytes)
-    if transforms_floats(anchor, b.pixels(anchor.node, unknown=LEAST_PIXELS), b.weight_format):
+    if transforms_floats(anchor, matrix, anchor.node.outputs[0].shape, b.weight_format):
         anchor.attrs["family"] = "winograd"
         return Packed(_core.pack_winograd_f32(np.ascontiguousarray(matrix)), "winograd_f32", matrix.nbytes)
     return Packed(_core.pack_dense_f32(_merged(anchor, matrix), anchor.groups), "dense_f32", matrix.nbytes)
@@ -90,8 +90,7 @@ def pack_int(b: Builder, anchor: Anchor, matrix: Array, zero: Array | None) -> i
 
 
 def _dense_int(b: Builder, anchor: Anchor, matrix: Array, zero: Array | None) -> Packed:
-    pixels = b.pixels(anchor.node, unknown=LEAST_BYTE_PIXELS)
-    if zero is None and transforms_bytes(anchor, pixels, b.weight_format):
+    if zero is None and transforms_bytes(anchor, anchor.node.outputs[0].shape, b.weight_format):
         anchor.attrs["family"] = "winograd"
         return Packed(_core.pack_winograd_s16(np.ascontiguousarray(matrix)), "winograd_s16", matrix.size * 4)
     return Packed(_core.pack_dense_s8(_merged(anchor, matrix), anchor.groups), "dense_s8", matrix.size * 4)
@@ -111,10 +110,10 @@ def _merged(anchor: Anchor, matrix: Array) -> Array:
     if anchor.kind != "conv" or anchor.transposed or anchor.groups > 1 or attrs["C"] > MERGED_CHANNELS:
         return matrix
     kernel = attrs["kernel"]
-    if kernel[-1] == 1 or (attrs.get("dilations") or [1])[-1] != 1:
+    if kernel[-1] == 1 or (attrs.get("dilations") or [1])[-1] != 1 or min(attrs.get("pads") or [0]) < 0:
         return matrix
     attrs["merge_width"] = 1
-    return matrix.reshape(matrix.shape[0], -1, kernel[-1] * matrix.shape[2])
+    return matrix.reshape(matrix.shape[0], matrix.shape[1] // kernel[-1], kernel[-1] * matrix.shape[2])
 
 
 def _constant(b: Builder, anchor: Anchor, packed: Packed) -> int:

@@ -6,6 +6,7 @@ scale per output and the zero points. `Anchor` collects it; `emit_float` and `em
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,7 @@ class Anchor:
             split = tensor.reshape(g, tensor.shape[0] // g, *tensor.shape[1:])
             tensor = np.moveaxis(split, 1, 2).reshape(g * tensor.shape[1], tensor.shape[0] // g, *tensor.shape[2:])
         n, k = tensor.shape[:2]
-        return np.ascontiguousarray(np.moveaxis(tensor.reshape(n, k, -1), 1, 2))
+        return np.ascontiguousarray(np.moveaxis(tensor.reshape(n, k, math.prod(tensor.shape[2:])), 1, 2))
 
     def per_output(self, parameter: Array | None, n: int) -> Array | None:
         """A scale or zero point as a vector over outputs; None if it varies otherwise."""

@@ -32,7 +32,8 @@ def _lower_softmax_by_parts(b: Builder, node: ir.Node, axis: int, log: bool) -> 
     """exp(x - max) / Σ exp(x - max), or x - max - ln Σ exp(x - max), for types that the kernel lacks.
 
     float16 computes in float32 and rounds every part: Attention's default is softmax in the type of its operands, and
-    the standard means its body's operators by that. A sum of so many powers that it may exceed float16 is not rounded.
+    the standard means its body's operators by that. A sum of more powers than float16 can count, or of a number that
+    the model leaves open, is not rounded.
     """
     half = node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.FLOAT16
 
@@ -48,7 +49,7 @@ def _lower_softmax_by_parts(b: Builder, node: ir.Node, axis: int, log: bool) -> 
     shifted = rounded(made("binary", [x, made("reduce", [x], op="max", **along)], op="sub"))
     powers = rounded(made("unary", [shifted], op="exp"))
     total = made("reduce", [powers], op="sum", **along)
-    if half and _length(node.inputs[0], axis) <= np.finfo(np.float16).max:
+    if half and _length(node.inputs[0], axis) <= float(np.finfo(np.float16).max):
         total = rounded(total)
     if log:
         result = made("binary", [shifted, rounded(made("unary", [total], op="log"))], op="sub")
