@@ -105,9 +105,9 @@ CodebookKind ParseKind(const std::string& kind) {
 
 std::pair<bool, double> Verdict(double ratio) { return {ratio >= kWorthwhile, ratio}; }
 
-LayerShape Layer(int64_t m, int64_t n, int64_t k, int64_t taps) {
+LayerShape Layer(int64_t m, int64_t n, int64_t k, int64_t taps, bool winograd) {
   Check(m >= 0 && n > 0 && k > 0 && taps > 0, "layer: dimensions must be positive");
-  return {m, n, taps, k};
+  return {m, n, taps, k, winograd};
 }
 
 }  // namespace
@@ -166,20 +166,25 @@ void BindSparse(py::module_& m) {
       "The packed size in bytes.");
   m.def(
       "sparse_pays",
-      [](const std::string& format, int64_t M, int64_t N, int64_t K, int64_t taps, double density) {
-        return Verdict(PredictSparse(ParseSparseFormat(format), Layer(M, N, K, taps), density));
+      [](const std::string& format, int64_t M, int64_t N, int64_t K, int64_t taps, double density,
+         bool winograd) {
+        return Verdict(PredictSparse(ParseSparseFormat(format), Layer(M, N, K, taps, winograd), density));
       },
       py::arg("format"), py::arg("M"), py::arg("N"), py::arg("K"), py::arg("taps"), py::arg("density"),
+      py::arg("winograd") = false,
       "(whether it pays, predicted speed-up) of sparse weights over dense ones, on the instruction sets "
       "usable now. M pixels, N outputs, "
-      "K channels a tap; density: the part of the format's blocks that is kept. Deterministic.");
+      "K channels a tap; density: the part of the format's blocks that is kept; winograd: whether dense "
+      "weights "
+      "would take that form. Deterministic.");
   m.def(
       "codebook_pays",
-      [](const std::string& kind, int bits, int64_t M, int64_t N, int64_t K, int64_t taps, bool shared) {
-        return Verdict(PredictCodebook(ParseKind(kind), bits, Layer(M, N, K, taps), shared));
+      [](const std::string& kind, int bits, int64_t M, int64_t N, int64_t K, int64_t taps, bool shared,
+         bool winograd) {
+        return Verdict(PredictCodebook(ParseKind(kind), bits, Layer(M, N, K, taps, winograd), shared));
       },
       py::arg("kind"), py::arg("bits"), py::arg("M"), py::arg("N"), py::arg("K"), py::arg("taps") = 1,
-      py::arg("shared") = true,
+      py::arg("shared") = true, py::arg("winograd") = false,
       "As sparse_pays, for codebook (f32, s8) and affine weights against dense weights of the activations' "
       "type. shared: whether groups of "
       "16 outputs share their tables (affine: always).");

@@ -42,6 +42,14 @@ def test_the_verdict_is_deterministic_and_follows_the_ratio() -> None:
             assert first[0] == (first[1] >= 1.1)
 
 
+def test_less_pays_against_a_faster_dense_kernel() -> None:
+    for n in (16, 64, 512):
+        plain, winograd = (_core.sparse_pays("csr_f32", 196, n, n, 9, 0.2, winograd=w)[1] for w in (False, True))
+        assert 1.05 < plain / winograd < 2.25
+        plain, winograd = (_core.codebook_pays("s8", 4, 196, n, n, 9, winograd=w)[1] for w in (False, True))
+        assert 1.05 < plain / winograd < 2.25
+
+
 def test_codebooks_do_not_pay_where_products_dominate() -> None:
     assert not _core.codebook_pays("f32", 4, 784, 128, 128)[0]
     assert not _core.codebook_pays("f32", 8, 1, 512, 512)[0]

@@ -76,10 +76,16 @@ double Macs(const LayerShape& l, double pixels) {
          static_cast<double>(l.channels);
 }
 
+// How many times faster family winograd is than the plain sum, as measured on AVX2: the transforms of inputs are shared by all
+// outputs, those of outputs by all channels.
+double WinogradGain(const LayerShape& l) {
+  return 2.25 / (1 + 7 / static_cast<double>(l.outputs) + 11 / static_cast<double>(l.channels));
+}
+
 double DenseTime(const LayerShape& l, bool integer) {
   const DenseCost c = DenseOf(integer);
-  const double pixels = static_cast<double>(l.pixels);
-  const double compute = Macs(l, pixels) * c.mac + pixels * static_cast<double>(l.outputs) * c.output;
+  const double pixels = static_cast<double>(l.pixels), gain = l.winograd ? WinogradGain(l) : 1;
+  const double compute = Macs(l, pixels) * c.mac / gain + pixels * static_cast<double>(l.outputs) * c.output;
   return std::max(compute, ReadTime(Macs(l, 1) * (integer ? 1 : 4)));
 }
 

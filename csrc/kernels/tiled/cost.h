@@ -15,6 +15,7 @@ inline constexpr double kWorthwhile = 1.1;
 
 struct LayerShape {
   int64_t pixels, outputs, taps, channels;  // pixels: rows of a GEMM, output positions of a convolution
+  bool winograd = false;                    // whether dense weights would take that form (formats/winograd.h)
 };
 
 // Predicted time of the dense kernel over that of the sparse one. density: the part of the blocks that is

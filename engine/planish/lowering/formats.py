@@ -132,19 +132,28 @@ def _compressed(b: Builder, anchor: Anchor, matrix: Array, element: str, logical
     return found if found is not None else _sparse(b, anchor, matrix, element, logical)
 
 
+def _transforms(anchor: Anchor, matrix: Array, element: str) -> bool:
+    """Whether dense weights would take the form of family winograd."""
+    shape = anchor.node.outputs[0].shape
+    return (
+        transforms_bytes(anchor, shape, "auto") if element == "s8" else transforms_floats(anchor, matrix, shape, "auto")
+    )
+
+
 def _sparse(b: Builder, anchor: Anchor, matrix: Array, element: str, logical: int) -> Packed | None:
     zeros = 1.0 - np.count_nonzero(matrix) / matrix.size
     forced = b.weight_format
     if forced not in ("auto", "csr", "block1x4", "block16x4") or (forced == "auto" and zeros < LEAST_ZEROS):
         return None
     names = ("block16x4", "block1x4", "csr") if forced == "auto" else (forced,)
+    winograd = _transforms(anchor, matrix, element)
     best, best_ratio = None, 0.0
     for name in names:
         form = f"{name}_{element}"
         n, taps, k = matrix.shape
         rows, width = BLOCKS[name]
         density = _core.count_blocks(matrix, form) / (-(-n // rows) * taps * -(-k // width))
-        pays, ratio = _core.sparse_pays(form, b.pixels(anchor.node), n, k, taps, density)
+        pays, ratio = _core.sparse_pays(form, b.pixels(anchor.node), n, k, taps, density, winograd)
         if ratio > best_ratio and (pays or forced != "auto"):
             best, best_ratio = form, ratio
     if best is None:
@@ -164,8 +173,9 @@ def _indexed(b: Builder, anchor: Anchor, matrix: Array, element: str, logical: i
         return None
     bits, shared = anchor.attrs.pop("_bits"), anchor.attrs.pop("_shared")
     n, taps, k = matrix.shape
+    winograd = _transforms(anchor, matrix, element)
     kind = {"codebook_f32": "f32", "codebook_s8": "s8", "affine_f32": "affine"}[packed.format]
-    pays, ratio = _core.codebook_pays(kind, bits, b.pixels(anchor.node), n, k, taps, shared)
+    pays, ratio = _core.codebook_pays(kind, bits, b.pixels(anchor.node), n, k, taps, shared, winograd)
     if not pays and b.weight_format == "auto":
         b.note(
             anchor.node, f"stored as {packed.format} with {bits} bits; the dense kernel is predicted to be faster here"
