@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import planish
 from tests.lowering.harness import native
 
 Array = np.ndarray[Any, Any]
@@ -155,3 +156,29 @@ def test_activations_of_every_type_run(kind: int, granularity: str) -> None:
         helper.make_node("MatMul", ["a", "w"], ["y"]),
     ]
     native(model_of(nodes, x, {k: v for k, v in constants.items() if v is not None}), {"x": x})
+
+
+def test_a_scale_along_an_axis_that_is_not_there_is_an_error() -> None:
+    """Of a constant that is an output, which no later node reads."""
+    node = onnx.helper.make_node("DequantizeLinear", ["k", "s"], ["y"], "half")
+    tensors = [
+        onnx.numpy_helper.from_array(np.array([7, 1], np.int8), "k"),
+        onnx.numpy_helper.from_array(np.array([0.5, 2], np.float32), "s"),
+    ]
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2])
+    graph = onnx.helper.make_graph([node], "g", [], [y], tensors)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    with pytest.raises(planish.ModelError, match=r"node 'half' .*malformed"):
+        planish.InferenceSession(model)
+
+
+@pytest.mark.parametrize("axis", [4, -(2**40)])
+def test_an_axis_far_outside_is_an_error(axis: int) -> None:
+    x, scale = np.zeros((2, 3), np.float32), np.ones(3, np.float32)
+    node = onnx.helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"], "half", axis=axis)
+    ports = [onnx.helper.make_tensor_value_info("x", 1, [2, 3]), onnx.helper.make_tensor_value_info("y", 17, [2, 3])]
+    zero = onnx.helper.make_tensor("z", 17, [3], [0.0, 0.0, 0.0])
+    graph = onnx.helper.make_graph([node], "g", ports[:1], ports[1:], [onnx.numpy_helper.from_array(scale, "s"), zero])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
+    with pytest.raises(planish.PlanishError):
+        planish.InferenceSession(model).run(None, {"x": x})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
 from planish import _core
@@ -41,7 +44,9 @@ def lower(model: ir.Model, weight_format: str = "auto", precision: str = "exact"
         builder.define(value, number)
     lower_nodes(builder, graph)
     labels = model.meta.get(ZIP_MAPS, {})
-    lowered.outputs = [port(v, builder.tensor(v), labels.get(v.name, ())) for v in graph.outputs]
+    for value in graph.outputs:
+        with _malformed(value.producer()):
+            lowered.outputs.append(port(value, builder.tensor(value), labels.get(value.name, ())))
     fuse(lowered)
     return lowered
 
@@ -51,7 +56,7 @@ def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
     for node in graph:
         if node in builder.done:
             continue
-        try:
+        with _malformed(node):
             if _is_constant(builder, node):
                 continue
             _complete_types(node)
@@ -59,11 +64,22 @@ def lower_nodes(builder: Builder, graph: ir.Graph) -> None:
                 builder.late.pop(node)()
             else:
                 _lower_or_fall_back(builder, node)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
-            raise ModelError(
-                f"node '{node.name}' ({origin_of(node)}): malformed ({first_line(error)}); check the model with "
-                "onnx.checker"
-            ) from error
+
+
+#: What the contents of a node can raise.
+_MALFORMED = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError, ir.serde.SerdeError,
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def _malformed(node: ir.Node | None) -> Iterator[None]:
+    """Turns what contradictory attributes and shapes raise into a ModelError that names the node."""
+    try:
+        yield
+    except _MALFORMED as error:
+        where = "graph" if node is None else f"node '{node.name}' ({origin_of(node)})"
+        raise ModelError(f"{where}: malformed ({first_line(error)}); check the model with onnx.checker") from error
 
 
 def _lower_or_fall_back(builder: Builder, node: ir.Node) -> None:

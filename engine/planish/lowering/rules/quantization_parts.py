@@ -51,6 +51,8 @@ def _aligned(b: Builder, node: ir.Node, parameter: ir.Value | None) -> int:
         raise Unsupported("quantization of a tensor of unknown rank")
     axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
     axis = axis + rank if axis < 0 else axis
+    if own_rank and not 0 <= axis < rank:
+        raise ValueError(f"axis {axis} of a tensor of rank {rank}")
     tensor = b.tensor(parameter)
     if own_rank == 0 or (own_rank == 1 and not block and axis == rank - 1):
         return tensor
