@@ -11,8 +11,9 @@ namespace planish {
 inline constexpr int64_t kAlignment = 64;
 inline constexpr int64_t kTail = 64;  // bytes that may be read (never written) behind the end
 
+constexpr int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t AlignUp(int64_t n, int64_t alignment = kAlignment) {
-  return (n + alignment - 1) / alignment * alignment;
+  return DivideUp(n, alignment) * alignment;
 }
 
 // A shared, immutable-by-convention block: `data` is 64-byte aligned and kTail bytes behind `size` are readable.

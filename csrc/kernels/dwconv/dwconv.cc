@@ -104,8 +104,6 @@ const DepthwiseKernel& Choose(DepthwiseProblem& p, const int16_t* w, const std::
        "' is not available here for these types; force one that `planish doctor` lists");
 }
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 constexpr int64_t kPairBytes = 32;  // PackPairs, PackBlocks: eight pairs of int16
 constexpr int64_t kPartPixels = 8;  // the fewest worth a part
 

@@ -17,8 +17,6 @@ constexpr int64_t kPartPixels = 32;          // the fewest of a part of a line
 constexpr double kTaskMacs = 5e5;            // about 20 µs
 constexpr int64_t kMostLines = 7;            // of a window
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The axes of the lines and of the pixels in a line.
 const Axis& LineAxis(const DepthwiseProblem& p) { return p.map.axis[p.map.axes - 2]; }
 const Axis& PixelAxis(const DepthwiseProblem& p) { return p.map.axis[p.map.axes - 1]; }

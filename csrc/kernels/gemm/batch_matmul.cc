@@ -42,7 +42,6 @@ struct MatmulParams {
   int64_t rows_at, bias_at, scale_at, zero_at, kernel_at, worker_scratch;
 };
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t PackedDepth(const MatmulParams& p) { return p.lhs == DType::kF32 ? p.K : AlignUp(p.K, kQuad); }
 
 struct Batch {

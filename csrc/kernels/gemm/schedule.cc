@@ -16,8 +16,6 @@ namespace {
 constexpr int64_t kBlockBytes = 640 << 10;  // weights of a block: about half of an L2
 constexpr int64_t kTasksPerThread = 4;
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 int64_t PanelBytes(const Problem& p) { return PanelBytes(p.format, p.shape); }
 
 // The depth of one tap in a gathered row: as in the packed weights.

@@ -15,8 +15,6 @@ constexpr int64_t kMostDepth = 256, kMostWideDepth = 32, kMostOutputs = 256;
 constexpr int64_t kFewestPixels = 16;  // worth widening the weights for
 constexpr int64_t kSlack = 64;         // behind the widened bytes of a segment
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 int64_t LastAxis(const Problem& p) { return p.map.axes - 1; }
 int64_t Step(const Problem& p) { return p.map.axis[LastAxis(p)].x_pitch * p.map.axis[LastAxis(p)].stride; }
 

@@ -25,11 +25,6 @@ constexpr KernelInfo kKernels[] = {
 
 constexpr int64_t kElements = kWinogradElements;
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-int64_t PaddedChannels(const WinogradProblem& p) { return AlignUp(p.channels, kPanel); }
-int64_t PaddedOutputs(const WinogradProblem& p) { return AlignUp(p.outputs, kPanel); }
-
 // The matrices of a block: elements of one tile are written side by side, so they must not share lines of L1.
 int64_t SliceOf(int64_t tiles, int64_t pitch, int64_t item) {
   constexpr int64_t kPage = 4096, kApart = 320;
@@ -271,8 +266,8 @@ void Schedule(WinogradProblem& p, const KernelInfo& kernel, int threads) {
   p.block_tiles = DivideUp(p.tiles, p.blocks);
   p.blocks = DivideUp(p.tiles, p.block_tiles);
   const int64_t v_item = p.u8 ? sizeof(int16_t) : sizeof(float), m_item = sizeof(float);
-  p.v_pitch = PaddedChannels(p);
-  p.m_pitch = PaddedOutputs(p);
+  p.v_pitch = AlignUp(p.channels, kPanel);
+  p.m_pitch = AlignUp(p.outputs, kPanel);
   p.v_slice = SliceOf(p.block_tiles, p.v_pitch, v_item);
   p.m_slice = SliceOf(p.block_tiles, p.m_pitch, m_item);
   p.m_at = CheckedMul(kElements * v_item, p.v_slice);
